@@ -1,0 +1,25 @@
+"""Data: data sets, samplers and loaders under PyTorch's names, file readers, small real data sets.
+
+Everything here is numpy; batches become the engine's tensors in one place, `default_collate`.
+"""
+
+from .characters import CharDataset, CharVocabulary
+from .collate import default_collate, numpy_collate, to_tensors
+from .dataset import (ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split)
+from .errors import (BatchSizeError, ChecksumError, CollateError, DataError, DataFileError,
+                     DataNotFoundError, DatasetIndexError, EmptyDatasetError, LengthMismatchError,
+                     LoaderArgumentError, SplitError, VocabularyError)
+from .files import read_idx, read_text
+from .loader import DataLoader
+from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
+from .sets import LabelledData, TextData, autompg, digits, fashion_mnist, text
+
+__all__ = [
+    "BatchSampler", "BatchSizeError", "CharDataset", "CharVocabulary", "ChecksumError",
+    "CollateError", "ConcatDataset", "DataError", "DataFileError", "DataLoader",
+    "DataNotFoundError", "Dataset", "DatasetIndexError", "EmptyDatasetError", "IterableDataset",
+    "LabelledData", "LengthMismatchError", "LoaderArgumentError", "RandomSampler", "Sampler",
+    "SequentialSampler", "SplitError", "Subset", "TensorDataset", "TextData", "VocabularyError",
+    "autompg", "default_collate", "digits", "fashion_mnist", "numpy_collate", "random_split",
+    "read_idx", "read_text", "text", "to_tensors",
+]

@@ -5,10 +5,21 @@ Everything here is numpy; batches become the engine's tensors in one place, `def
 
 from .characters import CharDataset, CharVocabulary
 from .collate import default_collate, numpy_collate, to_tensors
-from .dataset import (ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split)
-from .errors import (BatchSizeError, ChecksumError, CollateError, DataError, DataFileError,
-                     DataNotFoundError, DatasetIndexError, EmptyDatasetError, LengthMismatchError,
-                     LoaderArgumentError, SplitError, VocabularyError)
+from .dataset import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
+from .errors import (
+                     BatchSizeError,
+                     ChecksumError,
+                     CollateError,
+                     DataError,
+                     DataFileError,
+                     DataNotFoundError,
+                     DatasetIndexError,
+                     EmptyDatasetError,
+                     LengthMismatchError,
+                     LoaderArgumentError,
+                     SplitError,
+                     VocabularyError,
+)
 from .files import read_idx, read_text
 from .loader import DataLoader
 from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler

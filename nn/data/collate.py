@@ -48,7 +48,7 @@ def numpy_collate(batch):
             raise CollateError(
                 f"default_collate: expected {len(first)} fields in every sample, got "
                 f"{sorted({len(s) for s in batch})}; pad them, or pass collate_fn")
-        return _rebuild(first, [numpy_collate(field) for field in zip(*batch)])
+        return _rebuild(first, [numpy_collate(field) for field in zip(*batch, strict=True)])
     if isinstance(first, (np.ndarray, np.generic)) or hasattr(first, "__array__"):
         arrays = [np.asarray(s) for s in batch]
         shapes = {a.shape for a in arrays}

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from .characters import CharDataset, CharVocabulary
 from .dataset import TensorDataset
 from .errors import DataFileError, DataNotFoundError
 from .files import read_idx, read_text
-from .characters import CharDataset, CharVocabulary
 
 FILES = Path(__file__).parent / "files"
 FASHION_MNIST_ROOT = "/usr/share/datasets/fashion-mnist"

@@ -23,7 +23,8 @@ cdef struct NdLoop:
 
 cdef inline void nd_plan(NdLoop* it, Buf** b, int nop) noexcept nogil:
     """Merge the axes of buffers of one shape: fewest axes, innermost last."""
-    cdef int k, d, e, axes = 0, order[8]
+    cdef int k, d, e, axes = 0
+    cdef int order[8]
     cdef Py_ssize_t s
     cdef bint merge
     it.nop = nop

@@ -26,7 +26,11 @@
 #include <unistd.h>
 
 #define POOL_MAX_THREADS 256
-#define POOL_SPINS 64           /* pauses before sleeping: a few microseconds */
+/* A wait is some microseconds of pauses, then yields, which leave the processor to any
+ * other thread that wants it, then sleep.  Waking a sleeper costs tens of microseconds on a
+ * virtual machine, more than the gap between two kernels of a training step. */
+#define POOL_PAUSES 256
+#define POOL_YIELDS 128
 
 typedef void (*pool_part_t)(void* ctx, ptrdiff_t begin, ptrdiff_t end, int thread);
 
@@ -54,6 +58,15 @@ static inline void pool_pause(void) {
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
+}
+
+/* One step of a wait; 0 when it is time to sleep. */
+static inline int pool_wait(int* step) {
+    if (*step < POOL_PAUSES)
+        pool_pause();
+    else
+        sched_yield();
+    return ++*step < POOL_PAUSES + POOL_YIELDS;
 }
 
 static inline ptrdiff_t pool_bound(ptrdiff_t n, int parts, int i) {
@@ -91,10 +104,10 @@ static void* pool_worker(void* unused) {
     for (;;) {
         while (pool_take(&seen))
             ;
-        int spins = POOL_SPINS;
-        while (spins-- && atomic_load_explicit(&pool.ticket, memory_order_relaxed) == seen)
-            pool_pause();
-        if (spins >= 0)
+        int step = 0;
+        while (atomic_load_explicit(&pool.ticket, memory_order_relaxed) == seen && pool_wait(&step))
+            ;
+        if (atomic_load(&pool.ticket) != seen)
             continue;
         pthread_mutex_lock(&pool.lock);
         atomic_fetch_add(&pool.sleepers, 1);    /* before the look at the ticket: no lost wake-up */
@@ -205,18 +218,19 @@ static void pool_parallel(pool_part_t part, void* ctx, ptrdiff_t n, ptrdiff_t gr
     uint64_t generation = (atomic_load(&pool.ticket) >> 32) + 1;
     atomic_store(&pool.ticket, generation << 32 | (uint64_t)parts << 16);
     if (atomic_load(&pool.sleepers)) {
-        pthread_mutex_lock(&pool.lock);
+        pthread_mutex_lock(&pool.lock);         /* no worker is between its look and its sleep */
+        pthread_mutex_unlock(&pool.lock);
         for (int i = 1; i < parts; i++)
             pthread_cond_signal(&pool.wake);
-        pthread_mutex_unlock(&pool.lock);
     }
     uint64_t seen;
     pool_inside = 1;
     while (pool_take(&seen))
         ;
     pool_inside = 0;
-    for (int spins = POOL_SPINS; spins && atomic_load(&pool.done) < parts; spins--)
-        pool_pause();
+    int step = 0;
+    while (atomic_load(&pool.done) < parts && pool_wait(&step))
+        ;
     if (atomic_load(&pool.done) < parts) {
         pthread_mutex_lock(&pool.lock);
         atomic_store(&pool.caller_sleeps, 1);

@@ -1,0 +1,57 @@
+# What one does with the project: make env, test, bench, sanitize, oracle, lint, clean.
+# Everything runs in .venv, made once and renewed when what it is built from changes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := setup.py pyproject.toml $(wildcard kernels/*.pyx kernels/*.pxd kernels/*.h \
+	autodiff/*.pyx autodiff/*.pxd)
+ORACLE := .venv-oracle
+SANITIZED := build/sanitize
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: env build test bench sanitize oracle lint clean
+
+env: $(VENV)/.built
+
+$(VENV)/.made:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# Editable, with build isolation: what a user's `pip install` does.
+$(VENV)/.built: $(VENV)/.made $(SOURCES)
+	$(BIN)/python -m pip install --quiet --editable '.[test,bench,nn,special,dev]'
+	touch $@
+
+build: env
+
+# The suite on the compiled core, then what the plain core must give as well.
+test: env
+	AUTODIFF_CORE= $(PYTEST) tests --durations=20
+	AUTODIFF_CORE=plain $(PYTEST) tests/autodiff tests/kernels tests/nn -q
+
+bench: env
+	$(BIN)/python -m benchmarks $(if $(FULL),--full)
+
+# Address and undefined-behaviour sanitizers, in a build of its own.  Python itself leaks on
+# exit and is not instrumented: hence the preload and no leak check.
+sanitize: env
+	AUTODIFF_SANITIZE=1 AUTODIFF_ARCH=x86-64-v3 $(BIN)/python -m pip install --quiet \
+		--no-deps --upgrade --target $(SANITIZED) .
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+	PYTHONPATH=$(SANITIZED) PYTHONSAFEPATH=1 PYTHONMALLOC=malloc \
+		$(PYTEST) tests/kernels tests/autodiff -q -x -p no:benchmark
+
+# Against other engines: heavy, so in an environment apart and never part of `test`.
+oracle:
+	test -d $(ORACLE) || $(PYTHON) -m venv $(ORACLE)
+	$(ORACLE)/bin/python -m pip install --quiet torch==2.13.0 --editable '.[test]'
+	$(ORACLE)/bin/python -m pytest tests/oracle -q
+
+lint: env
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf build dist *.egg-info $(VENV) $(ORACLE)
+	find kernels autodiff -name '*.so' -delete

@@ -16,7 +16,7 @@ _HALF = np.uint64(32)
 _FLOATS = {6: np.float32, 7: np.float64}
 
 
-def philox4x32(base, blocks):
+def _philox4x32(base, blocks):
     """Words (4, blocks) as uint64 below 2**32: ten rounds over counter (block, base[1])."""
     key, counter = (int(v) & (2 ** 64 - 1) for v in base)
     k0, k1 = key & 0xFFFFFFFF, key >> 32
@@ -34,7 +34,7 @@ def philox4x32(base, blocks):
 
 def _words(base, n):
     """n words of 32 bits: word i is number i % 4 of block i // 4."""
-    return philox4x32(base, (n + 3) // 4).T.reshape(-1)[:n]
+    return _philox4x32(base, (n + 3) // 4).T.reshape(-1)[:n]
 
 
 def _doubles(base, n):

@@ -13,7 +13,7 @@ import numpy as np
 from .. import dtypes
 from ..errors import ArgumentError, DtypeError, IndexRangeError, ShapeError
 from ..infer import broadcast_shape, normal_axis
-from ..op import Deferred, Plan, op
+from ..op import Deferred, Plan, op, registry
 from ..samples import Bad, Sample
 from .shape import copy, permute_dims, reshape, strides_of
 
@@ -87,16 +87,61 @@ class SliceGradient(Deferred):
         self.g, self.shape, self.index = g, shape, index
 
     def dense(self):
-        return unindex(self.g, self.shape, self.index)
+        return _unindex_any(self.g, self.shape, self.index)
 
     def add_into(self, buffer):
         accumulate(getitem(buffer, self.index), self.g)
 
 
-def unindex(g, shape, index):
-    """Zeros of `shape` with `g` written at `index`: the transpose of getitem."""
-    from .creation import zeros
-    return setitem(zeros(shape, dtype=g.dtype), g, index)
+def unindex_infer(g, shape, index):
+    shape = tuple(shape)
+    index, view = basic_view("unindex", _Shaped(shape, g.dtype), index)
+    if tuple(g.shape) != view[0]:
+        raise ShapeError(f"unindex: expected a value of shape {view[0]}, got {g.shape}")
+    if len(shape) + len(g.shape) > 10:
+        raise ShapeError(f"unindex: shapes {shape} and {g.shape} have more than 10 dimensions "
+                         "together")
+    size = g.dtype.itemsize
+    return Plan([(shape, g.dtype)], ia=(view[2] // size, *shape, *(s // size for s in view[1])),
+                attrs=(shape, index))
+
+
+class _Shaped:
+    """Shape and dtype of an array that is yet to be made."""
+
+    def __init__(self, shape, dtype):
+        self.shape, self.dtype = shape, dtype
+
+
+def unindex_vjp(g, needs, index):
+    return getitem(g, index)
+
+
+unindex = op(
+    "unindex", "g", "Zeros of `shape` with g where a basic index points: the transpose of "
+    "getitem.", formula="out = 0; out[index] = g", attrs={"shape": (), "index": ()},
+    kernel="unindex", layout="strided", infer=unindex_infer, linear=True, vjp=unindex_vjp,
+    method=False,
+    samples=lambda draw: [
+        Sample(draw.normal(2, 3), (4, 3), slice(1, 3)), Sample(draw.normal(2), (2, 3), (..., -1)),
+        Sample(draw.normal(1, 2), (3, 3), (None, 1, slice(None, None, -2))),
+        Sample(draw.normal(), (2, 3), (0, 1)), Sample(draw.normal(0, 3), (4, 3), slice(0, 0)),
+        Sample(draw.normal(), (), ())],
+    bad=lambda draw: [Bad(ShapeError, "of shape", draw.normal(2), (4,), slice(1, 2)),
+                      Bad(ShapeError, "10 dimensions", draw.normal(*(1,) * 6), (1,) * 6, ())])
+
+
+def _unindex_any(g, shape, index):
+    """unindex, in two steps where one launch has no room for so many dimensions."""
+    if len(shape) + len(g.shape) <= 10:
+        return unindex(g, shape, index)
+    index = tuple(k for k in index if k is not None)
+    head = basic_view("unindex", _Shaped(shape[:4], g.dtype), index[:4])[1][0]
+    tail = basic_view("unindex", _Shaped(shape[4:], g.dtype), index[4:])[1][0]
+    g = unindex(reshape(g, (prod(head), *tail)), (prod(head), *shape[4:]),
+                (slice(None), *index[4:]))
+    rest = prod(shape[4:])
+    return reshape(unindex(reshape(g, (*head, rest)), (*shape[:4], rest), index[:4]), shape)
 
 
 def getitem_infer(x, index):
@@ -137,19 +182,22 @@ def _fits(name, shape, region):
                          f"shape {region}")
 
 
-def setitem_vjp(g, needs, index, v_shape):
-    gx = setitem(copy(g), 0.0, index) if needs & 1 else None
+def setitem_vjp(g, needs, index):
+    gx = _without(g, setitem, index) if needs & 1 else None
     return gx, getitem(g, index) if needs & 2 else None
 
 
-def setitem_jvp(dx, dv, index):
-    return setitem(copy(dx), dv, index)
+def _without(g, write, *where):
+    """g with zeros where `write` writes. No write in place to g: forward mode passes here too."""
+    from .creation import zeros, zeros_like
+    mask = write(zeros(g.shape, dtype=dtypes.bool_), True, *where)
+    return registry["where"].call(mask, zeros_like(g), g)
 
 
 setitem = op(
     "setitem", "x v", "Write v, broadcast, into the part of x that a basic index shows.",
     formula="x[index] = v", attrs={"index": ()}, kernel="setitem", layout="strided", into="x",
-    infer=setitem_infer, vjp=setitem_vjp, jvp=setitem_jvp, method=False,
+    infer=setitem_infer, vjp=setitem_vjp, method=False,
     samples=lambda draw: [
         Sample(draw.normal(3, 4), draw.normal(4), 1), Sample(draw.normal(3, 4), draw.normal(), ()),
         Sample(draw.normal(3, 4), draw.normal(3, 2), (Ellipsis, slice(None, None, -2))),
@@ -163,26 +211,29 @@ setitem = op(
 
 def accumulate_infer(x, v):
     _fits("accumulate", v.shape, x.shape)
+    _same_dtype("accumulate", x, v)
     return Plan([(x.shape, x.dtype)])
+
+
+def _same_dtype(name, x, v):
+    if x.dtype != v.dtype:                  # a cast would write to the cast copy of x
+        raise DtypeError(f"{name}: x is {x.dtype} but v {v.dtype}; convert v with ad.astype")
 
 
 def accumulate_vjp(g, needs):
     return g if needs & 1 else None, g if needs & 2 else None
 
 
-def accumulate_jvp(dx, dv):
-    return accumulate(copy(dx), dv)
-
-
 accumulate = op(
     "accumulate", "x v", "Add v, broadcast, to x in place.", formula="x += v",
-    kernel="accumulate", layout="strided", into="x", infer=accumulate_infer, promote="same",
-    vjp=accumulate_vjp, jvp=accumulate_jvp, method=False, flops=lambda plan, x, v: prod(x.shape),
+    kernel="accumulate", layout="strided", into="x", infer=accumulate_infer, vjp=accumulate_vjp,
+    method=False, flops=lambda plan, x, v: prod(x.shape),
     samples=lambda draw: [Sample(draw.normal(2, 3), draw.normal(2, 3)),
                           Sample(draw.normal(2, 3), draw.normal(3)),
                           Sample(draw.normal(), draw.normal()),
                           Sample(draw.normal(0, 3), draw.normal(3))],
-    bad=lambda draw: [Bad(ShapeError, "broadcast", draw.normal(3), draw.normal(2, 3))])
+    bad=lambda draw: [Bad(ShapeError, "broadcast", draw.normal(3), draw.normal(2, 3)),
+                      Bad(DtypeError, "convert v", draw.normal(3), draw.ints(0, 2, 3))])
 
 
 # ---- one flat index over neighbouring axes
@@ -278,11 +329,6 @@ def scatter_add_infer(v, index, shape, axis, axes):
     return Plan([(shape, v.dtype)], ia=(axis, axes, *shape), attrs=(shape, axis, axes))
 
 
-class _Shaped:
-    def __init__(self, shape, dtype):
-        self.shape, self.dtype = shape, dtype
-
-
 def scatter_add_vjp(g, needs, index, axis, axes):
     return (gather(g, index, axis, axes) if needs & 1 else None), None
 
@@ -312,6 +358,8 @@ def scatter_infer(name):
     def infer(x, v, index, axis, axes):
         axis, region = picked_shape(name, x, index, axis, axes)
         _fits(name, v.shape, region)
+        if name == "scatter_add_":
+            _same_dtype(name, x, v)
         return Plan([(x.shape, x.dtype)], ia=(axis, axes), attrs=(axis, axes))
     return infer
 
@@ -331,8 +379,8 @@ def _scatter_bad(draw):
             Bad(DtypeError, "integers", draw.normal(4), draw.normal(), draw.normal(1))]
 
 
-def scatter_vjp(g, needs, index, axis, axes, v_shape):
-    gx = scatter_(copy(g), 0.0, index, axis, axes) if needs & 1 else None
+def scatter_vjp(g, needs, index, axis, axes):
+    gx = _without(g, scatter_, index, axis, axes) if needs & 1 else None
     if not needs & 2:
         return gx, None, None
     # Where an index comes twice the last value stays: the others get no gradient.
@@ -345,32 +393,24 @@ def scatter_vjp(g, needs, index, axis, axes, v_shape):
     return gx, gather(g, index, axis, axes) * kept, None
 
 
-def scatter_jvp(dx, dv, index, axis, axes):
-    return scatter_(copy(dx), dv, index, axis, axes)
-
-
 scatter_ = op(
     "scatter_", "x v index", "Write v, broadcast, into x where a flat index points; the last of "
     "several values for one place stays.", formula="x[a, index[i], b] = v[a, i, b]",
     attrs={"axis": 0, "axes": 1}, kernel="scatter_", layout="strided", into="x",
     infer=scatter_infer("scatter_"), saves={"x": "index", "v": "index"}, vjp=scatter_vjp,
-    jvp=scatter_jvp, method=False, samples=_scatter_samples, bad=_scatter_bad)
+    method=False, samples=_scatter_samples, bad=_scatter_bad)
 
 
 def scatter_add_into_vjp(g, needs, index, axis, axes):
     return g if needs & 1 else None, gather(g, index, axis, axes) if needs & 2 else None, None
 
 
-def scatter_add_into_jvp(dx, dv, index, axis, axes):
-    return scatter_add_(copy(dx), dv, index, axis, axes)
-
-
 scatter_add_ = op(
     "scatter_add_", "x v index", "Add v, broadcast, to x in place where a flat index points.",
     formula="x[a, index[i], b] += v[a, i, b]", attrs={"axis": 0, "axes": 1},
     kernel="scatter_add_", layout="strided", into="x", infer=scatter_infer("scatter_add_"),
-    promote="same x v", saves={"v": "index"}, vjp=scatter_add_into_vjp, jvp=scatter_add_into_jvp,
-    method=False, flops=lambda plan, x, v, index, **attrs: prod(index.shape),
+    saves={"v": "index"}, vjp=scatter_add_into_vjp, method=False,
+    flops=lambda plan, x, v, index, **attrs: prod(index.shape),
     samples=_scatter_samples, bad=_scatter_bad)
 
 
@@ -529,10 +569,10 @@ def _flat_region(x, key):
         if k in arrays:
             i = key[k]
             i = reshape(i, (*i.shape, *(1,) * len(after))) if not isinstance(i, np.ndarray) \
-                else i.reshape(*i.shape, *(1,) * len(after))
+                else i.reshape((*i.shape, *(1,) * len(after)))
         else:
             place = before.index(k) if k in before else len(before) + len(common) + after.index(k)
-            i = np.arange(n)[key[k]].reshape(-1, *(1,) * (len(span) - place - 1))
+            i = np.arange(n)[key[k]].reshape((-1, *(1,) * (len(span) - place - 1)))
         index.append(i)
         dims.append(n)
     begin = min(axis_of.values())

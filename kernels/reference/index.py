@@ -59,6 +59,18 @@ def scatter_(x, v, index, axis, axes):
     return out
 
 
+def unindex(g, offset, *shape_and_strides):
+    """Zeros with g written from `offset` on; sizes of the output, then g's strides (elements)."""
+    cut = len(shape_and_strides) - g.ndim
+    shape, strides = shape_and_strides[:cut], shape_and_strides[cut:]
+    place = np.full(g.shape, offset)
+    for d, step in enumerate(strides):
+        place += (np.arange(g.shape[d]) * step).reshape((-1,) + (1,) * (g.ndim - d - 1))
+    out = np.zeros(int(np.prod(shape)), g.dtype)
+    out[place] = g
+    return out.reshape(shape)
+
+
 def setitem(x, v):
     """The region takes v: where it lies in x, and that v is broadcast, is the caller's to know."""
     return np.array(v)

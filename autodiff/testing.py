@@ -110,11 +110,9 @@ class Case:
         return f"{self.block.name}-{self.number}"
 
 
-def cases(dtype=np.float64, seed=0, where=lambda block: True):
-    """Every sample of every registered operation that passes `where`, as Cases."""
-    return [Case(block, sample, k) for block in registry.values()
-            if block.samples is not None and where(block)
-            for k, sample in enumerate(block.samples(Draw(seed, dtype)))]
+def cases(block, dtype=np.float64, seed=0):
+    """The samples of one operation as Cases."""
+    return [Case(block, sample, k) for k, sample in enumerate(block.samples(Draw(seed, dtype)))]
 
 
 class _Problem:

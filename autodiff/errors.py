@@ -1,0 +1,53 @@
+"""Every error the engine raises on purpose, by name.
+
+Each says what was expected, what came, where, and what to do.  Invariant: each also derives from
+the built-in that a NumPy or PyTorch user would catch, so `except ValueError` keeps working.
+"""
+
+
+class AutodiffError(Exception):
+    """Base of all errors raised on purpose by autodiff."""
+
+
+class ShapeError(AutodiffError, ValueError):
+    """Shapes do not fit the operation, or there are more than 8 dimensions."""
+
+
+class DtypeError(AutodiffError, TypeError):
+    """A dtype that the operation does not take, or that cannot be differentiated."""
+
+
+class ArgumentError(AutodiffError, TypeError):
+    """A wrong keyword, a missing argument, or a value of the wrong kind."""
+
+
+class ValueRangeError(AutodiffError, ValueError):
+    """A static attribute outside its range (a negative stride, p > 1, ...)."""
+
+
+class IndexRangeError(AutodiffError, IndexError):
+    """An index or label outside the axis that it addresses."""
+
+
+class GradientError(AutodiffError, RuntimeError):
+    """Backward cannot run as asked: not a scalar, nothing recorded, an unused input."""
+
+
+class ReleasedTapeError(GradientError):
+    """A second backward through records whose saved values were released by the first."""
+
+
+class SavedTensorChangedError(GradientError):
+    """A tensor saved for backward was changed in place before backward used it."""
+
+
+class InPlaceError(GradientError):
+    """A write in place that would make a gradient silently wrong."""
+
+
+class NonFiniteError(AutodiffError, ArithmeticError):
+    """Anomaly mode met a NaN or an infinity."""
+
+
+class GradcheckError(AutodiffError, AssertionError):
+    """An analytic derivative does not agree with the finite difference."""

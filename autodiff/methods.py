@@ -1,0 +1,333 @@
+"""What a Tensor can do besides holding bytes, for both cores.
+
+Every registered operation whose first input is an array becomes a method; operators are named in
+one table; NumPy's protocols are answered here.  Invariant: nothing here looks inside a core.
+"""
+
+import numpy as np
+
+from . import core, dtypes
+from .errors import ArgumentError, GradientError, InPlaceError, ShapeError
+from .op import registry
+from .ops import index as _index
+
+# Operator -> operation.  The reflected and in-place forms follow from it.
+BINARY = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide",
+          "floordiv": "floor_divide", "mod": "remainder", "pow": "pow", "matmul": "matmul",
+          "and": "logical_and", "or": "logical_or", "xor": "logical_xor"}
+COMPARE = {"eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal",
+           "gt": "greater", "ge": "greater_equal"}
+UNARY = {"neg": "negative", "abs": "abs", "invert": "logical_not"}
+INPLACE = {"add": "add_", "sub": "subtract_", "mul": "multiply_", "truediv": "divide_"}
+
+
+def install():
+    """Give the core's Tensor its operators and methods."""
+    for table, pattern in ((BINARY, "__{}__"), (COMPARE, "__{}__"), (UNARY, "__{}__"),
+                           (INPLACE, "__i{}__")):
+        for short, name in table.items():
+            if name in registry:
+                core.set_operator(pattern.format(short), registry[name].call)
+                if table is BINARY:
+                    core.set_operator(f"__r{short}__", _reflected(registry[name].call))
+    for name, function in _DUNDERS.items():
+        core.set_operator(name, function)
+    for name, block in registry.items():
+        if block.method and not (block.variadic and len(block.inputs) == 1):
+            core.set_method(name, _method(block))
+    for name, function in _METHODS.items():
+        core.set_method(name, function)
+
+
+def _reflected(call):
+    return lambda self, other: call(other, self)
+
+
+def _method(block):
+    call = block.call
+
+    def method(self, *args, **kwargs):
+        return call(self, *args, **kwargs)
+    method.__name__ = block.name
+    method.__doc__ = f"{block.doc}\n\nSame as `ad.{block.signature()}`."
+    return method
+
+
+# Gradients ------------------------------------------------------------------------------------
+
+def backward(self, gradient=None, retain_graph=False, create_graph=False):
+    """Accumulate the gradient of this tensor into `.grad` of every leaf it depends on.
+
+    gradient: cotangent of the same shape; may be left out for one element. Raises GradientError
+    for a non-scalar without it, ReleasedTapeError for a second backward without retain_graph,
+    SavedTensorChangedError where a saved tensor was written to.
+    """
+    if self.node is None:
+        raise GradientError("backward: this tensor does not require a gradient: nothing that it "
+                            "was computed from has requires_grad=True, or it was computed under "
+                            "no_grad or detached")
+    core.backward([self], [_seed(self, gradient)], retain_graph, create_graph)
+
+
+def _seed(out, gradient):
+    if gradient is None:
+        if out.size != 1:
+            raise GradientError(
+                f"backward: the output has shape {out.shape}, not one element; reduce it to a "
+                "scalar (for instance with .sum()), or pass gradient=")
+        from .ops.creation import ones_like
+        with core.no_grad():
+            return ones_like(out)
+    if not isinstance(gradient, core.Tensor):
+        gradient = core.make(gradient, out.dtype)
+    if gradient.shape != out.shape:
+        raise ShapeError(f"backward: gradient has shape {gradient.shape}, the output {out.shape}")
+    return gradient if gradient.dtype == out.dtype else registry["astype"].call(gradient,
+                                                                                out.dtype)
+
+
+def requires_grad_(self, on=True):
+    """Set `requires_grad` and return self."""
+    self.requires_grad = on
+    return self
+
+
+def register_hook(self, hook):
+    """Call hook(gradient) when this tensor's gradient is finished; it may return another.
+
+    Returns a function that removes the hook.
+    """
+    if self.node is None:
+        raise GradientError("register_hook: this tensor does not require a gradient")
+    return self.node.add_hook(self.index, hook)
+
+
+def register_post_accumulate_grad_hook(self, hook):
+    """Call hook(gradient) after backward has added to `.grad` of this leaf."""
+    if self.node is None or not self.node.is_leaf:
+        raise GradientError("register_post_accumulate_grad_hook: only a leaf accumulates")
+    self.node.after.append(hook)
+    return lambda: self.node.after.remove(hook)
+
+
+def retain_grad(self):
+    """Keep the gradient of this non-leaf in `.grad` when backward passes it."""
+    if self.node is None:
+        raise GradientError("retain_grad: this tensor does not require a gradient")
+    if not self.node.is_leaf:
+        self.node.retained = self.node.retained or {}
+        self.node.retained[self.index] = None
+
+
+# Values ---------------------------------------------------------------------------------------
+
+def item(self):
+    """The one element as a Python number; ShapeError for more than one."""
+    if self.size != 1:
+        raise ShapeError(f"item: expected one element, got shape {self.shape}")
+    return self.numpy().reshape(()).item()
+
+
+def tolist(self):
+    """Nested lists of Python numbers."""
+    return self.numpy().tolist()
+
+
+class writable:
+    """`with t.writable() as a`: a writable ndarray over the bytes; the write is noticed."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def __enter__(self):
+        t = self.tensor
+        if core.is_grad_enabled() and t.node is not None:
+            raise InPlaceError("writable: this tensor requires a gradient, and the engine cannot "
+                               "see what an ndarray write does; use `with ad.no_grad():`")
+        return t._array()
+
+    def __exit__(self, *exc):
+        self.tensor._bump()
+
+
+def copy_(self, value):
+    """Overwrite with `value` (broadcast, cast), in place."""
+    setitem(self, Ellipsis, value)
+    return self
+
+
+def fill_(self, value):
+    """Overwrite every element with a number, in place."""
+    return copy_(self, value)
+
+
+def zero_(self):
+    """Overwrite every element with zero, in place."""
+    return copy_(self, 0)
+
+
+def getitem(self, key):
+    return _index.getitem_key(self, key)
+
+
+def setitem(self, key, value):
+    _index.setitem_key(self, key, value)
+
+
+def transpose(self, *axes):
+    """Axes permuted; without arguments reversed. `ad.permute_dims` by NumPy's other name."""
+    axes = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
+    return registry["permute_dims"].call(self, tuple(axes) or tuple(reversed(range(self.ndim))))
+
+
+def _mT(self):
+    if self.ndim < 2:
+        raise ShapeError(f"mT: expected at least 2 dimensions, got shape {self.shape}")
+    return registry["permute_dims"].call(self, (*range(self.ndim - 2), self.ndim - 1,
+                                                self.ndim - 2))
+
+
+def _T(self):
+    if self.ndim != 2:
+        raise ShapeError(f"T: expected 2 dimensions, got shape {self.shape}; use mT or "
+                         "permute_dims")
+    return registry["permute_dims"].call(self, (1, 0))
+
+
+def reshape_method(self, *shape):
+    """The same elements in another shape; one size may be -1."""
+    shape = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+    return registry["reshape"].call(self, tuple(shape))
+
+
+def _float(self, dtype):
+    return registry["astype"].call(self, dtype)
+
+
+# Python and NumPy protocols -------------------------------------------------------------------
+
+def _repr(self):
+    text = np.array2string(self.numpy(), separator=", ", prefix="tensor(", threshold=100)
+    notes = [text]
+    if self.dtype not in (dtypes.get_default_dtype(), dtypes.int64, dtypes.bool_):
+        notes.append(f"dtype={self.dtype}")
+    if self.node is not None:
+        notes.append("requires_grad=True" if self.node.is_leaf else f"op={self.node.name}")
+    return f"tensor({', '.join(notes)})"
+
+
+def _len(self):
+    if self.ndim == 0:
+        raise TypeError("len: a 0-d tensor has no length")
+    return self.shape[0]
+
+
+def _iter(self):
+    return (self[k] for k in range(_len(self)))
+
+
+def _bool(self):
+    if self.size != 1:
+        raise ShapeError(f"the truth of a tensor of shape {self.shape} is ambiguous; use ad.any "
+                         "or ad.all")
+    return bool(item(self))
+
+
+def _to_index(self):
+    if self.size != 1 or self.dtype.kind not in "iu":
+        raise TypeError(f"only an integer tensor with one element is an index, got {self.dtype} "
+                        f"{self.shape}")
+    return int(item(self))
+
+
+def _format(self, spec):
+    return format(item(self), spec) if self.ndim == 0 and spec else repr(self)
+
+
+def _contains(self, value):
+    return bool((self.numpy() == value).any())
+
+
+def _array(self, dtype=None, copy=None):
+    if self.node is not None and core.is_grad_enabled():
+        raise GradientError("np.asarray: this tensor requires a gradient, which NumPy would lose; "
+                            "use t.numpy() or t.detach()")
+    array = self.numpy()
+    if dtype is not None and array.dtype != dtype:
+        if copy is False:
+            raise ValueError("np.asarray: a cast needs a copy")
+        return array.astype(dtype)
+    return array.copy() if copy else array
+
+
+_NUMPY_NAMES = {"absolute": "abs", "power": "pow", "true_divide": "divide", "concatenate": "concat",
+                "amax": "max", "amin": "min", "transpose": "permute_dims", "invert": "logical_not"}
+
+
+def _array_ufunc(self, ufunc, method, *inputs, out=None, **kwargs):
+    """np.tanh(t) and friends run the operation of the same name, on the tape."""
+    import autodiff
+    function = getattr(autodiff, _NUMPY_NAMES.get(ufunc.__name__, ufunc.__name__), None)
+    if method != "__call__" or out is not None or function is None:
+        raise ArgumentError(f"np.{ufunc.__name__} has no differentiable counterpart here; use "
+                            "t.numpy() for plain NumPy")
+    return function(*inputs, **kwargs)
+
+
+def _array_function(self, function, types, args, kwargs):
+    import autodiff
+    found = getattr(autodiff, _NUMPY_NAMES.get(function.__name__, function.__name__), None)
+    if found is None:
+        raise ArgumentError(f"np.{function.__name__} has no differentiable counterpart here; use "
+                            "t.numpy() for plain NumPy")
+    return found(*args, **kwargs)
+
+
+def _namespace(self, api_version=None):
+    import autodiff
+    return autodiff
+
+
+def _dlpack(self, *, stream=None, **kwargs):
+    if self.node is not None:
+        raise GradientError("__dlpack__: this tensor requires a gradient; use t.detach()")
+    return self._array().__dlpack__(**kwargs)
+
+
+def _dlpack_device(self):
+    return (1, 0)       # kDLCPU
+
+
+def _copy(self):
+    return registry["copy"].call(self)
+
+
+def _deepcopy(self, memo):
+    if self.node is not None and not self.node.is_leaf:
+        raise GradientError("deepcopy: only leaves can be copied; use detach()")
+    with core.no_grad():
+        new = registry["copy"].call(self)
+    new.category = self.category
+    new.requires_grad = self.requires_grad
+    return new
+
+
+_DUNDERS = {"__getitem__": getitem, "__setitem__": setitem, "__repr__": _repr, "__len__": _len,
+            "__iter__": _iter, "__bool__": _bool, "__index__": _to_index,
+            "__float__": lambda self: float(item(self)), "__int__": lambda self: int(item(self)),
+            "__contains__": _contains}
+
+_METHODS = {"backward": backward, "requires_grad_": requires_grad_, "register_hook": register_hook,
+            "register_post_accumulate_grad_hook": register_post_accumulate_grad_hook,
+            "retain_grad": retain_grad, "item": item, "tolist": tolist, "writable": writable,
+            "copy_": copy_, "fill_": fill_, "zero_": zero_, "transpose": transpose,
+            "reshape": reshape_method, "T": property(_T), "mT": property(_mT),
+            "float": lambda self: _float(self, dtypes.float32),
+            "double": lambda self: _float(self, dtypes.float64),
+            "long": lambda self: _float(self, dtypes.int64),
+            "__format__": _format, "__array__": _array, "__array_ufunc__": _array_ufunc,
+            "__array_function__": _array_function, "__array_namespace__": _namespace,
+            "__dlpack__": _dlpack, "__dlpack_device__": _dlpack_device, "__copy__": _copy,
+            "__deepcopy__": _deepcopy, "device": property(lambda self: "cpu")}
+# `writable` as a method: a class is not bound by itself.
+_METHODS["writable"] = lambda self: writable(self)

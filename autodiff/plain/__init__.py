@@ -1,0 +1,17 @@
+"""The plain core: tensor, tape and apply in a few hundred lines of Python over numpy.
+
+It runs the same operation blocks and derivative rules as the compiled core, on the kernels' numpy
+twins: to step through in a debugger, to run where nothing can be compiled, and as the compiled
+core's oracle.  Read in this order: tape.py, tensor.py, apply.py, sweep.py.
+"""
+
+from .apply import bind
+from .sweep import backward, gradients
+from .tape import (Leaf, Record, current_scope, enable_grad, is_grad_enabled, listen_tape, no_grad,
+                   pop_scope, push_scope, set_grad_enabled, set_phase, set_tangents, unlisten_tape)
+from .tensor import Storage, Tensor, empty, from_numpy, make, set_method, set_operator
+
+__all__ = ["Leaf", "Record", "Storage", "Tensor", "backward", "bind", "current_scope", "empty",
+           "enable_grad", "from_numpy", "gradients", "is_grad_enabled", "listen_tape", "make",
+           "no_grad", "pop_scope", "push_scope", "set_grad_enabled", "set_method", "set_operator",
+           "set_phase", "set_tangents", "unlisten_tape"]

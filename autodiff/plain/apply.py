@@ -1,0 +1,187 @@
+"""`apply` of the plain core: infer, run the numpy twin, record.
+
+Invariant: without an input that needs a gradient, or under no_grad, no record is made and nothing
+is saved.
+"""
+
+import numpy as np
+
+from .. import call, dtypes
+from ..errors import (AutodiffError, DtypeError, IndexRangeError, InPlaceError, ShapeError)
+
+from .tape import Record, modes
+from .tensor import Storage, Tensor, make
+
+
+def bind(block):
+    """The callable of an operation: parses the call, converts the inputs, applies."""
+
+    def operation(*args, **kwargs):
+        raw, attrs = call.parse(block, args, kwargs)
+        inputs = call.convert(block, raw, Tensor, make)
+        if modes.tangents and any(x is not None and x.dual is not None for x in inputs):
+            from ..forward import apply_dual
+            return apply_dual(block, inputs, attrs)
+        return apply(block, inputs, attrs)
+
+    operation.__name__ = operation.__qualname__ = block.name
+    operation.__doc__ = block.doc
+    operation.op = block
+    return operation
+
+
+def infer(block, inputs, attrs):
+    """The plan of a call; the error of a rule gets the module path."""
+    try:
+        plan = block.infer(*call.group(block, inputs), *attrs)
+    except AutodiffError as error:
+        if modes.scope and error.args:
+            error.args = (f"{error.args[0]}; in {modes.scope}", *error.args[1:])
+        raise
+    for shape, _ in plan.outputs:
+        if len(shape) > 8:
+            raise ShapeError(f"{block.name}: the result would have {len(shape)} dimensions; at "
+                             "most 8 are supported")
+    return plan
+
+
+def apply(block, inputs, attrs):
+    """Run one operation on Tensors."""
+    plan = infer(block, inputs, attrs)
+    if block.alias and plan.view is None:
+        from ..op import registry
+        inputs = [registry["copy"].call(inputs[0]), *inputs[1:]]
+        plan = infer(block, inputs, attrs)
+    attrs = attrs if plan.attrs is None else plan.attrs
+    needs = 0
+    if modes.grad and block.vjp is not None:
+        for k, x in enumerate(inputs):
+            if x is not None and x.node is not None:
+                needs |= 1 << k
+    if block.into is not None:
+        return _into(block, plan, inputs, attrs, needs)
+    if block.alias:
+        outputs = [_view(inputs[0], plan)]
+    else:
+        outputs = _run(block, plan, inputs, needs != 0)
+    if needs:
+        _record(block, plan, inputs, outputs, attrs, needs)
+    outputs = outputs[:len(outputs) - len(block.residuals)]
+    if not block.outputs:
+        return None
+    return outputs[0] if len(outputs) == 1 and not block.variadic_out else tuple(outputs)
+
+
+def _record(block, plan, inputs, outputs, attrs, needs):
+    shown = outputs[:len(outputs) - len(block.residuals)]
+    record = Record(block, inputs, attrs, needs, tuple(o.shape for o in shown),
+                    tuple(o.dtype for o in shown))
+    record.save(inputs, outputs)
+    for k, out in enumerate(shown):
+        if dtypes.is_float(out.dtype):
+            out.node, out.index = record, k
+    for listener in modes.tapes:
+        listener(record, shown)
+    return record
+
+
+def _view(x, plan):
+    shape, strides, offset = plan.view
+    base = x.data
+    data = np.ndarray(shape, x.dtype, buffer=_bytes(x.storage.array),
+                      offset=_address(base) - _address(x.storage.array) + offset, strides=strides)
+    return Tensor.wrap(data, x.storage)
+
+
+def _address(array):
+    return array.__array_interface__["data"][0]
+
+
+def _bytes(array):
+    return array if array.flags.c_contiguous and array.flags.writeable else _Raw(array)
+
+
+def _Raw(array):
+    """The memory from the first byte of `array` on, whatever its strides."""
+    low = sum(s * (n - 1) for s, n in zip(array.strides, array.shape) if s < 0 and n)
+    high = sum(s * (n - 1) for s, n in zip(array.strides, array.shape) if s > 0 and n)
+    if low:
+        raise InPlaceError("views of a shared array with negative strides are not supported; copy "
+                           "it with ad.tensor(array)")
+    flat = np.lib.stride_tricks.as_strided(array, (high + array.itemsize,), (1,))
+    return flat
+
+
+def _run(block, plan, inputs, recording):
+    import kernels.reference
+    twin = getattr(kernels.reference, block.kernel)
+    arrays = [None if x is None else x.data for x in inputs]
+    with np.errstate(all="ignore"):
+        try:
+            result = twin(*arrays, *plan.ia, *plan.fa)
+        except IndexError as error:
+            raise IndexRangeError(f"{block.name}: {error}{_where()}") from None
+    result = list(result) if isinstance(result, tuple) else [result]
+    written = [block.inputs.index(n) for n in block.writes]
+    if written:
+        for k, new in zip(written, result[len(result) - len(written):]):
+            inputs[k].data[...] = new
+            inputs[k].storage.version += 1
+        result = result[:len(result) - len(written)]
+    outputs = []
+    for (shape, dtype), array in zip(plan.outputs, result):
+        array = np.asarray(array)
+        if array.shape != tuple(shape):
+            array = np.broadcast_to(array, shape)
+        array = np.array(array, dtype=dtype, order="C", copy=True)
+        outputs.append(Tensor.wrap(array, Storage(array)))
+    return outputs
+
+
+def _where():
+    return f"; in {modes.scope}" if modes.scope else ""
+
+
+def _into(block, plan, inputs, attrs, needs):
+    """Write the result into one of the inputs; on the tape, that tensor moves to a new record."""
+    position = block.inputs.index(block.into)
+    x = inputs[position]
+    check_write(block.name, x, needs)
+    region = x if plan.view is None else _view(x, plan)
+    import kernels.reference
+    arrays = [None if t is None else t.data for t in inputs]
+    with np.errstate(all="ignore"):
+        try:
+            result = getattr(kernels.reference, block.kernel)(*arrays, *plan.ia, *plan.fa)
+        except IndexError as error:
+            raise IndexRangeError(f"{block.name}: {error}{_where()}") from None
+    if needs:
+        record = Record(block, inputs, attrs, needs, (x.shape,), (x.dtype,))
+        record.save(inputs, [x])
+        for listener in modes.tapes:
+            listener(record, [x])
+    region.data[...] = result
+    x.storage.version += 1
+    if needs:
+        x.node, x.index = record, 0
+    return x
+
+
+def check_write(name, x, needs):
+    """InPlaceError where a write in place would make a gradient silently wrong."""
+    if not x.data.flags.writeable:
+        raise InPlaceError(f"{name}: the tensor shares read-only memory; copy it first")
+    if any(s == 0 and n > 1 for s, n in zip(x.strides, x.shape)):
+        raise InPlaceError(f"{name}: the tensor is a broadcast view; several elements share one "
+                           "place in memory; copy it first")
+    if not needs:
+        return
+    if not dtypes.is_float(x.dtype):
+        raise DtypeError(f"{name}: a value that needs a gradient cannot be written into "
+                         f"{x.dtype}")
+    if x.node is not None and x.node.is_leaf:
+        raise InPlaceError(f"{name}: a leaf that requires a gradient cannot be changed in place "
+                           "while recording; use `with ad.no_grad():`, or write to a copy")
+    if len(x.storage.tensors) > 1:
+        raise InPlaceError(f"{name}: another live tensor is a view of the same memory, and its "
+                           "gradient would be silently wrong; write to a copy")

@@ -1,0 +1,49 @@
+"""The ledger of the plain core: live and peak bytes by category.
+
+Same answers as the compiled core's, from Python counters.  Invariant: the categories' bytes add up
+to the total at every moment.  NumPy owns the memory here, so there is no pool to hold or to trim.
+"""
+
+CATEGORIES = ("temporary", "saved", "input", "gradient", "optimizer state", "buffer", "parameter")
+
+
+class _Ledger:
+    def __init__(self):
+        self.live = dict.fromkeys(CATEGORIES, 0)
+        self.blocks = self.total = self.peak = 0
+        self.at_peak = dict(self.live)
+
+    def count(self, category, nbytes, blocks=0):
+        """Add `nbytes` (below zero: take away) to a category."""
+        self.live[category] += nbytes
+        self.total += nbytes
+        self.blocks += blocks
+        if self.total > self.peak:
+            self.peak, self.at_peak = self.total, dict(self.live)
+
+    def move(self, old, new, nbytes):
+        """Bytes that count as `new` from now on."""
+        self.live[old] -= nbytes
+        self.live[new] += nbytes
+        if self.total == self.peak:
+            self.at_peak = dict(self.live)
+
+
+ledger = _Ledger()
+
+
+def memory_stats():
+    """Live and peak bytes by category; there is no pool, so nothing beside them."""
+    return {"live": dict(ledger.live), "live_bytes": ledger.total, "live_blocks": ledger.blocks,
+            "peak_bytes": ledger.peak, "peak": dict(ledger.at_peak), "slack_bytes": 0,
+            "held_bytes": 0, "reserved_bytes": ledger.total}
+
+
+def reset_peak():
+    """Start a new peak from the bytes that are live now."""
+    ledger.peak, ledger.at_peak = ledger.total, dict(ledger.live)
+
+
+def trim():
+    """Give free memory back to the system: nothing to give here; returns 0."""
+    return 0

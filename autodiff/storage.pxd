@@ -1,0 +1,33 @@
+from libc.stdint cimport int64_t
+
+# What bytes are for, from the least to the most telling: a Storage counts once, in the highest.
+cdef enum:
+    TEMPORARY, SAVED, INPUT, GRADIENT, OPTIMIZER_STATE, BUFFER, PARAMETER
+    CATEGORIES
+
+cdef class Storage:
+    cdef char* ptr
+    cdef Py_ssize_t nbytes
+    cdef int64_t version            # counts writes: backward compares
+    cdef int category, counted      # asked for; counted in at the moment
+    cdef int saves                  # records that keep it for backward ...
+    cdef int handles                # ... of these, by a handle of their own (saved outputs)
+    cdef bint readonly
+    cdef object owner               # of memory that is not the pool's
+
+cdef Storage new_storage(Py_ssize_t nbytes)
+cdef void recount(Storage s) noexcept
+cdef char* scratch_alloc(Py_ssize_t nbytes) except NULL
+cdef void scratch_free(char* p, Py_ssize_t nbytes) noexcept
+
+cdef inline void add_save(Storage s, bint own_handle) noexcept:
+    s.saves += 1
+    s.handles += own_handle
+    if s.saves == 1:
+        recount(s)
+
+cdef inline void drop_save(Storage s, bint own_handle) noexcept:
+    s.saves -= 1
+    s.handles -= own_handle
+    if s.saves == 0:
+        recount(s)

@@ -1,0 +1,431 @@
+"""The tape: a Record for each operation that needs a gradient, a Leaf at each end.
+
+Serial numbers grow, process-wide, and a record's parents are older than itself: descending serial
+is a topological order.  Invariant: a record never refers to its own output, so there are no
+reference cycles, and freeing is iterative: a chain of a million records is no special case.
+"""
+
+cimport cython
+from cpython.ref cimport PyObject, Py_INCREF, Py_DECREF, Py_XDECREF
+from libc.stdint cimport int64_t
+from libc.stdlib cimport malloc, free, realloc
+
+from autodiff.storage cimport Storage, drop_save
+
+import contextlib
+import threading
+
+from . import call, caller, dtypes
+from .errors import ReleasedTapeError
+
+cdef extern from "frame.h":
+    ctypedef struct ad_frame:
+        pass
+    ad_frame* ad_first_frame()
+    PyObject* ad_code(ad_frame*)
+    int ad_instruction(ad_frame*)
+    ad_frame* ad_outer(ad_frame*)
+    int ad_lookup(PyObject*)
+    void ad_remember(PyObject*, int)
+
+cdef extern from *:
+    """
+    static __thread struct ad_modes_t {
+        int no_grad; int tangents; int phase;
+        PyObject *scope; PyObject *tapes; PyObject *sweeps;
+    } ad_modes;
+    #define AD_MODES() ((void*)&ad_modes)
+    """
+    void* AD_MODES() noexcept
+
+cdef int64_t _serial = 0
+cdef str _root_scope = ""
+
+
+cdef Modes* modes() noexcept:
+    return <Modes*>AD_MODES()
+
+
+cdef int64_t next_serial() noexcept:
+    global _serial
+    _serial += 1
+    return _serial
+
+
+# Modes ----------------------------------------------------------------------------------------
+
+PHASES = ("forward", "backward", "recompute", "update")
+
+
+def is_grad_enabled():
+    """True while operations are recorded in this thread."""
+    return not modes().no_grad
+
+
+def set_grad_enabled(on):
+    """Switch recording on or off in this thread; returns the previous state."""
+    cdef Modes* m = modes()
+    previous = not m.no_grad
+    m.no_grad = not on
+    return previous
+
+
+class _GradMode(contextlib.ContextDecorator):
+    __slots__ = ("on", "stack")
+
+    def __init__(self, on):
+        self.on, self.stack = on, []
+
+    def _recreate_cm(self):
+        return type(self)(self.on)
+
+    def __enter__(self):
+        self.stack.append(set_grad_enabled(self.on))
+
+    def __exit__(self, *exc):
+        set_grad_enabled(self.stack.pop())
+
+
+def no_grad():
+    """Context (and decorator) in which nothing is recorded and nothing saved."""
+    return _GradMode(False)
+
+
+def enable_grad():
+    """Context (and decorator) that switches recording on again inside `no_grad`."""
+    return _GradMode(True)
+
+
+def set_tangents(int change):
+    """Count the running `jvp`s of this thread up or down."""
+    modes().tangents += change
+
+
+def current_scope():
+    """The module path that new records carry."""
+    cdef Modes* m = modes()
+    return _root_scope if m.scope == NULL else <object>m.scope
+
+
+def push_scope(path):
+    """Set the module path; returns the previous one, for `pop_scope`."""
+    cdef Modes* m = modes()
+    previous = _root_scope if m.scope == NULL else <object>m.scope
+    Py_INCREF(path)
+    Py_XDECREF(m.scope)
+    m.scope = <PyObject*>path
+    return previous
+
+
+def pop_scope(previous):
+    """Restore the module path that `push_scope` returned."""
+    push_scope(previous)
+
+
+def set_phase(phase):
+    """Set the phase (forward, backward, recompute, update); returns the previous one."""
+    cdef Modes* m = modes()
+    previous = PHASES[m.phase]
+    m.phase = PHASES.index(phase)
+    return previous
+
+
+def current_phase():
+    """What this thread is doing: forward, backward, recompute or update."""
+    return PHASES[modes().phase]
+
+
+cdef void _set_list(PyObject** where, list new) noexcept:
+    """Thread-local lists of listeners; NULL when empty, so that asking costs one load."""
+    Py_XDECREF(where[0])
+    where[0] = NULL
+    if new:
+        Py_INCREF(new)
+        where[0] = <PyObject*>new
+
+
+def listen_tape(listener):
+    """Call listener(record, outputs) for each new record of this thread."""
+    cdef Modes* m = modes()
+    _set_list(&m.tapes, ([] if m.tapes == NULL else list(<object>m.tapes)) + [listener])
+
+
+def unlisten_tape(listener):
+    """Stop calling `listener`."""
+    cdef Modes* m = modes()
+    old = [] if m.tapes == NULL else <object>m.tapes
+    _set_list(&m.tapes, [t for t in old if t is not listener])
+
+
+def listen_sweep(listener):
+    """Call listener(node, gradients, results) for each node a sweep of this thread leaves."""
+    cdef Modes* m = modes()
+    _set_list(&m.sweeps, ([] if m.sweeps == NULL else list(<object>m.sweeps)) + [listener])
+
+
+def unlisten_sweep(listener):
+    """Stop calling `listener`."""
+    cdef Modes* m = modes()
+    old = [] if m.sweeps == NULL else <object>m.sweeps
+    _set_list(&m.sweeps, [t for t in old if t is not listener])
+
+
+# Nodes ----------------------------------------------------------------------------------------
+
+cdef Meta* meta_of(Node node, int k) noexcept:
+    return &node.meta if k == 0 else &node.more[k - 1]
+
+
+cdef tuple _shape(Meta* meta):
+    return tuple([meta.shape[k] for k in range(meta.ndim)])
+
+
+@cython.no_gc
+cdef class Node:
+    """What a tensor that needs a gradient hangs on: a Leaf or a Record."""
+
+    def __dealloc__(self):
+        if self.more != NULL:
+            free(self.more)
+
+    def __lt__(self, other):
+        return self.serial < (<Node?>other).serial
+
+    @property
+    def shapes(self):
+        """Shapes of the outputs."""
+        return tuple([_shape(meta_of(self, k)) for k in range(self.nout)])
+
+    @property
+    def dtypes(self):
+        """Dtypes of the outputs."""
+        return tuple([dtypes.ALL[meta_of(self, k).dtype] for k in range(self.nout)])
+
+    def add_hook(self, index, hook):
+        """Call hook(gradient) when the gradient of output `index` is finished."""
+        if self.hooks is None:
+            self.hooks = {}
+        self.hooks.setdefault(index, []).append(hook)
+        return lambda: self.hooks[index].remove(hook)
+
+
+@cython.final
+cdef class Leaf(Node):
+    """The end of the tape: a tensor whose gradient was asked for. Holds `.grad`."""
+
+    is_leaf = True
+    name = "leaf"
+    parents = ()
+
+    def __cinit__(self):
+        self.serial = next_serial()
+        self.nout = 1
+        self.lock = threading.Lock()
+        self.after = []
+
+
+# Records waiting to be freed: their parents are let go here instead of by recursion.
+cdef PyObject** _waiting = NULL
+cdef Py_ssize_t _nwaiting = 0, _capacity = 0
+cdef bint _draining = False
+
+
+cdef void _later(PyObject* p) noexcept:
+    global _waiting, _nwaiting, _capacity
+    cdef PyObject** bigger
+    if _nwaiting == _capacity:
+        bigger = <PyObject**>realloc(_waiting, (2 * _capacity + 64) * sizeof(PyObject*))
+        if bigger == NULL:          # no memory for the list: free by recursion after all
+            Py_DECREF(<object>p)
+            return
+        _waiting, _capacity = bigger, 2 * _capacity + 64
+    _waiting[_nwaiting] = p
+    _nwaiting += 1
+
+
+cdef void _drain() noexcept:
+    global _draining, _nwaiting
+    if _draining:
+        return
+    _draining = True
+    while _nwaiting > 0:
+        _nwaiting -= 1
+        Py_XDECREF(_waiting[_nwaiting])
+    _draining = False
+
+
+cdef void room(Record r, int nin, int nsaved) except *:
+    """Make place for the parents and saves of a new record."""
+    r.nin = nin
+    if nin <= FEW:
+        r.parent, r.index = r.parent_few, r.index_few
+    else:
+        r.parent = <PyObject**>malloc(nin * (sizeof(PyObject*) + sizeof(int)))
+        if r.parent == NULL:
+            r.nin = 0
+            raise MemoryError("autodiff: out of memory for a record")
+        r.index = <int*>(r.parent + nin)
+    if nsaved <= FEW:
+        r.save = r.save_few
+    else:
+        r.save = <Save*>malloc(nsaved * sizeof(Save))
+        if r.save == NULL:
+            raise MemoryError("autodiff: out of memory for a record")
+    cdef int k
+    for k in range(nin):
+        r.parent[k] = NULL
+        r.index[k] = 0
+
+
+ctypedef PyObject* (*storage_of_t)(PyObject*) noexcept
+cdef storage_of_t _storage_of = NULL
+
+
+def _set_storage_of(size_t address):
+    """tensor.pyx tells how to reach a Tensor's Storage; tape.pyx comes before it."""
+    global _storage_of
+    _storage_of = <storage_of_t>address
+
+
+cdef void release(Record r) noexcept:
+    """Let go of everything saved."""
+    cdef int k, n = r.nsaved
+    r.nsaved = 0
+    r.released = True
+    for k in range(n):
+        drop_save(<Storage>_storage_of(r.save[k].tensor), r.save[k].slot >= OUT)
+        _later(r.save[k].tensor)
+    r.duals = None
+    _drain()
+
+
+@cython.final
+@cython.no_gc
+cdef class Record(Node):
+    """One operation that ran: what it needs for its derivative, and nothing else."""
+
+    is_leaf = False
+
+    def __dealloc__(self):
+        cdef int k
+        for k in range(self.nsaved):
+            drop_save(<Storage>_storage_of(self.save[k].tensor), self.save[k].slot >= OUT)
+            _later(self.save[k].tensor)
+        self.nsaved = 0
+        for k in range(self.nin):
+            if self.parent[k] != NULL:
+                _later(self.parent[k])
+        if self.nin > FEW:
+            free(self.parent)
+        if self.save != NULL and self.save != self.save_few:
+            free(self.save)
+        Py_XDECREF(self.code)
+        _drain()
+
+    @property
+    def name(self):
+        return self.op.name
+
+    @property
+    def attrs(self):
+        """Attributes in normal form, in the order of the block."""
+        return self.attr_values
+
+    @property
+    def parents(self):
+        """The nodes of the inputs; None where an input is not on the tape."""
+        return tuple([None if self.parent[k] == NULL else <object>self.parent[k]
+                      for k in range(self.nin)])
+
+    @property
+    def indices(self):
+        """Which output of its parent each input is."""
+        return tuple([self.index[k] for k in range(self.nin)])
+
+    def _input_meta(self, k, part):
+        cdef Meta* meta
+        if self.input_metas is not None:
+            return self.input_metas[k] and self.input_metas[k][part]
+        if self.parent[<int>k] == NULL:
+            return None
+        meta = meta_of(<Node>self.parent[<int>k], self.index[<int>k])
+        return dtypes.ALL[meta.dtype] if part else _shape(meta)
+
+    @property
+    def input_shapes(self):
+        """Shapes of the inputs; None where it was not kept (an input off the tape)."""
+        return tuple([self._input_meta(k, 0) for k in range(self.nin)])
+
+    @property
+    def input_dtypes(self):
+        """Dtypes of the inputs; None where it was not kept."""
+        return tuple([self._input_meta(k, 1) for k in range(self.nin)])
+
+    @property
+    def scope(self):
+        return self.scope_name or ""
+
+    def where(self):
+        return f" in {self.scope_name}" if self.scope_name else ""
+
+    @property
+    def line(self):
+        return caller.resolve(None if self.code == NULL else <object>self.code, self.instruction)
+
+    def slot_name(self, int slot):
+        """The name, in the block, of what is saved in a slot."""
+        if slot < OUT:
+            return call.input_name(self.op, slot)
+        return (self.op.outputs + self.op.residuals)[slot - OUT]
+
+    def saved_tensors(self):
+        """What is kept for backward: name -> Tensor (a list for a variadic input)."""
+        if self.released:
+            raise ReleasedTapeError(f"{self.name}: what it saved was released by backward")
+        found = {}
+        for k in range(self.nsaved):
+            name = self.slot_name(self.save[k].slot)
+            tensor = <object>self.save[k].tensor
+            if self.op.variadic and name == self.op.inputs[len(self.op.inputs) - 1]:
+                found.setdefault(name, []).append(tensor)
+            else:
+                found[name] = tensor
+        return found
+
+    @property
+    def saved_nbytes(self):
+        """Bytes of the saved arrays, each counted where it is saved."""
+        cdef int k
+        return sum([(<object>self.save[k].tensor).nbytes for k in range(self.nsaved)])
+
+    def note_duals(self, inputs, outputs):
+        """Remember the tangents of inputs and outputs, for a sweep inside a jvp."""
+        if self.duals is None:
+            self.duals = {}
+        for first, tensors in ((0, inputs), (OUT, outputs)):
+            for k, t in enumerate(tensors):
+                if t is not None and t.dual is not None:
+                    self.duals[first + k] = t.dual
+
+    def release(self):
+        release(self)
+
+
+cdef void note_caller(Record r) except *:
+    """Remember the nearest line outside the library."""
+    cdef ad_frame* f = ad_first_frame()
+    cdef PyObject* code
+    cdef int internal
+    while f != NULL:
+        code = ad_code(f)
+        if code != NULL:
+            internal = ad_lookup(code)
+            if internal < 0:
+                internal = caller.is_internal(<object>code)
+                ad_remember(code, internal)
+            if not internal:
+                Py_INCREF(<object>code)
+                r.code = code
+                r.instruction = ad_instruction(f)
+                return
+        f = ad_outer(f)

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard kernels/*.pyx kernels/*.pxd kernels/*.h \
 	autodiff/*.pyx autodiff/*.pxd)
 ORACLE := .venv-oracle
-SANITIZED := build/sanitize
+SANITIZED := build/sanitized
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: env build test bench sanitize oracle lint clean

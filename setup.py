@@ -19,6 +19,7 @@ import sys
 import tempfile
 
 from setuptools import Extension, setup
+from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
@@ -27,6 +28,7 @@ DEBUG = os.environ.get("AUTODIFF_DEBUG", "0") == "1"
 SANITIZE = os.environ.get("AUTODIFF_SANITIZE", "0") == "1"
 PLAIN = os.environ.get("AUTODIFF_CORE", "") == "plain"
 ONLY = [name for name in os.environ.get("AUTODIFF_ONLY", "").split(",") if name]
+VARIANT = "plain" if PLAIN else ARCH + "-debug" * DEBUG + "-sanitize" * SANITIZE
 JOBS = min(2, os.cpu_count() or 1)
 
 for at, word in enumerate(sys.argv):
@@ -89,22 +91,27 @@ def extensions():
     ]
 
 
+class Build(build):
+    """build in a folder of the variant's own: objects of one are never mistaken for another's."""
+
+    def initialize_options(self):
+        super().initialize_options()
+        self.build_base = os.path.join("build", VARIANT)
+
+
 class BuildExt(build_ext):
     """build_ext that runs Cython first, in parallel, and only passes flags the compiler takes."""
 
     def finalize_options(self):
         super().finalize_options()
         self.parallel = self.parallel or JOBS
-        if DEBUG or SANITIZE or ARCH != "native":
-            # objects of one variant are never mistaken for another's
-            self.build_temp += f"-{ARCH}" + "-debug" * DEBUG + "-sanitize" * SANITIZE
 
     def run(self):
         from Cython.Build import cythonize
 
         # Parallel Cython forks workers; one module is quicker without.
         stale = cythonize([Extension(e.name, list(e.sources)) for e in self.extensions],
-                          build_dir=os.path.join("build", "cython" + "-debug" * DEBUG),
+                          build_dir=os.path.join("build", VARIANT, "cython"),
                           compiler_directives=DIRECTIVES,
                           nthreads=JOBS if len(self.extensions) > 1 else 0)
         sources = {e.name: e.sources for e in stale}
@@ -128,4 +135,4 @@ class BuildExt(build_ext):
             return subprocess.run(command, capture_output=True).returncode == 0
 
 
-setup(ext_modules=[] if PLAIN else extensions(), cmdclass={"build_ext": BuildExt})
+setup(ext_modules=[] if PLAIN else extensions(), cmdclass={"build": Build, "build_ext": BuildExt})

@@ -1,0 +1,84 @@
+"""Does the engine's own count of bytes account for what the process really takes?
+
+In a fresh process: the resident size before a large model is built, the highest it reaches while it
+trains, and the tracked peak beside that growth.  Invariant: libraries are loaded and a tiny net has
+run before the first reading, so that the growth is the model's.
+"""
+
+import resource
+
+import numpy as np
+
+import autodiff as ad
+
+STATUS = "/proc/self/status"
+
+
+def _status(field):
+    """Bytes of `field` (VmRSS, VmHWM) in /proc/self/status; None where there is none."""
+    try:
+        with open(STATUS) as lines:
+            for line in lines:
+                if line.startswith(field + ":"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
+def _reset_high_water():
+    """Start VmHWM anew at the resident size; False where the system does not offer it."""
+    try:
+        with open("/proc/self/clear_refs", "w") as f:
+            f.write("5")
+        return True
+    except OSError:
+        return False
+
+
+def _high_water():
+    peak = _status("VmHWM")
+    return peak if peak is not None else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def measure(batch=512, steps=3):
+    """Train the 28 x 28 CNN on random images for `steps` steps; bytes:
+
+    {"title", "batch", "steps", "tracked_peak", "resident_growth", "residual", "residual_share",
+    "slack"}: residual = growth - tracked peak, its share of the growth, and what the pool held
+    beyond the live bytes at the end (None where the engine does not say).
+    """
+    from .workloads.cnn import FashionCNN
+
+    workload = FashionCNN()
+    _train(workload, 4, 2)
+    before, exact = _status("VmRSS"), _reset_high_water()
+    if before is None:
+        before = _high_water()
+    ad.memory.reset_peak()
+    base = sum(ad.memory.stats()["live"].values())
+    kept = _train(workload, batch, steps)
+    stats = ad.memory.stats()
+    growth = _high_water() - before
+    tracked = int(stats["peak_bytes"]) - base
+    slack = next((int(stats[k]) for k in ("slack", "slack_bytes", "pool_slack") if k in stats),
+                 None)
+    del kept
+    return {"title": workload.title, "batch": batch, "steps": steps, "tracked_peak": tracked,
+            "resident_growth": growth, "residual": growth - tracked,
+            "residual_share": (growth - tracked) / growth if growth else 0.0,
+            "slack": slack, "high_water_reset": exact}
+
+
+def _train(workload, batch, steps):
+    rng = np.random.default_rng(0)
+    x = ad.tensor(rng.random((batch, 1, 28, 28), dtype=np.float32))
+    y = ad.tensor(rng.integers(0, 10, batch))
+    ad.manual_seed(0)
+    model = workload.model()
+    optimizer = workload.optimizer(model)
+    for _ in range(steps):
+        workload.loss(model(x), y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model, optimizer

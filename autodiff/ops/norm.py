@@ -128,7 +128,7 @@ layer_norm = op(
     formula="(x - mean(x)) / sqrt(var(x) + eps) * weight + bias",
     attrs={"normalized_ndim": 1, "eps": 1e-5}, residuals="mean rstd", kernel="layer_norm",
     infer=layer_norm_infer, promote="float", vjp=layer_norm_vjp, composite=layer_norm_composite,
-    saves={"x weight": "x weight mean rstd", "bias": "x weight mean rstd"},
+    saves={"x weight bias": "x weight bias mean rstd"},
     flops=lambda plan, x, *inputs, **attrs: 8 * math.prod(x.shape), samples=layer_norm_samples,
     bad=layer_norm_bad, source="Ba et al., Layer Normalization (2016)")
 
@@ -178,7 +178,7 @@ def batch_norm_vjp(g, needs, x, weight, mean, var, eps):
     if not needs & 1 or (g_mean is None and g_var is None):
         return grads
     column = (1, x.shape[1]) + (1,) * (len(x.shape) - 2)
-    share = x.shape[1] / math.prod(x.shape)
+    share = x.shape[1] / max(math.prod(x.shape), 1)
     dx = grads[0]
     if g_var is not None:
         part = (x - mean.reshape(column)) * (g_var * (2 * share)).reshape(column)
@@ -232,7 +232,7 @@ batch_norm = op(
     formula="(x - mean) / sqrt(var + eps) * weight + bias", attrs={"eps": 1e-5},
     outputs="out mean var", kernel="batch_norm", infer=batch_norm_infer, promote="float",
     vjp=batch_norm_vjp, composite=batch_norm_composite,
-    saves={"x weight": "x weight mean var", "bias": "x weight mean var"},
+    saves={"x weight bias": "x weight bias mean var"},
     flops=lambda plan, x, *inputs, **attrs: 8 * math.prod(x.shape), samples=batch_norm_samples,
     bad=batch_norm_bad, source="Ioffe and Szegedy, Batch Normalization (2015)")
 

@@ -137,7 +137,7 @@ def lstm_backward_bad(draw):
     return [Bad(ShapeError, "g_out", draw.normal(2, 2), None, x, h0, c0, w_ih, w_hh, *state)]
 
 
-KEPT = "x h0 c0 w_ih w_hh out gates cells"
+KEPT = "x h0 c0 w_ih w_hh b_ih b_hh out gates cells"
 
 lstm = op(
     "lstm", "x h0 c0 w_ih w_hh b_ih? b_hh?", "One LSTM layer over a sequence x (T, N, I) from "

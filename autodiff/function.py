@@ -41,7 +41,7 @@ class Context:
 
     def __init__(self, needs):
         self.needs_input_grad = needs
-        self._saves, self._constant, self._materialize = (), (), True
+        self._saves, self._constant, self._materialize, self._dual = (), (), True, False
 
     def save_for_backward(self, *tensors):
         """Keep tensors (or None) for backward. Call it once, in forward.
@@ -133,16 +133,20 @@ class Function:
 
 
 def once_differentiable(backward):
-    """Mark a backward that leaves the tape (NumPy inside): a second derivative then errors.
+    """Mark a backward that leaves the tape (NumPy inside): differentiating it again then errors.
 
-    Put it under @staticmethod. Without it such a backward would give a wrong second derivative.
+    Put it under @staticmethod. Without it such a backward may give a wrong second derivative.
     """
     @functools.wraps(backward)
     def wrapper(ctx, *grads):
-        if core.is_grad_enabled():
-            raise GradientError(f"{backward.__qualname__} is once_differentiable: it cannot be "
-                                "differentiated again (create_graph=True)")
-        return backward(ctx, *grads)
+        with core.no_grad():
+            result = backward(ctx, *grads)
+        if not core.is_grad_enabled():
+            return result
+        sources = [*grads, *ctx.saved_tensors]
+        given = result if isinstance(result, (tuple, list)) else [result]
+        return tuple(_end(x, sources, f"{backward.__qualname__} is once_differentiable")
+                     for x in given)
     return wrapper
 
 
@@ -174,6 +178,7 @@ def _record(cls, ctx, args, places, tensors, outputs, fresh, saves):
         block = cls._blocks[key] = _block(cls, *key)
     ctx._outputs = [(o.shape, o.dtype) for o in outputs]
     ctx._shapes = [t.shape for t in tensors]
+    ctx._parents = [(t.node, t.index) for t in tensors if t.node is not None]
     core.custom_record(block, tensors, [*fresh, *residuals], (ctx,))
 
 
@@ -189,7 +194,8 @@ def _block(cls, nargs, places, nout, pattern, nres):
 
     def rule(g, needs, ctx, *values):
         by_name = dict(zip(needed, values, strict=True))
-        return _backward(cls, ctx, g, needs, [n and by_name[n] for n in saved], names, places)
+        return _backward(cls, ctx, g, needs, [n and by_name[n] for n in saved], pattern, names,
+                         places)
 
     # The engine fills parameters by name, so the rule names what this pattern saves.
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -217,11 +223,12 @@ def _argument_names(cls, nargs):
             for n in names[:nargs]]
 
 
-def _backward(cls, ctx, g, needs, saved, names, places):
+def _backward(cls, ctx, g, needs, saved, pattern, names, places):
     """Run the user's backward on a copy of ctx that holds the saved tensors, and check it."""
     grads = list(g) if isinstance(g, (tuple, list)) else [g]
     call = copy.copy(ctx)
-    call._saves = tuple(saved)
+    call._saves = tuple(_intermediate(cls, ctx, x) if p and p[0] == "res" else x
+                        for x, p in zip(saved, pattern, strict=True))
     # The sweep may want fewer gradients than forward was told of.
     call.needs_input_grad = tuple(k in places and bool(needs >> places.index(k) & 1)
                                   for k in range(len(names)))
@@ -235,6 +242,7 @@ def _backward(cls, ctx, g, needs, saved, names, places):
         raise GradientError(f"{who}: returned {len(given)} gradients, expected {len(names)}: one "
                             f"for each argument of forward ({', '.join(names) or 'none'}), None "
                             "where there is none")
+    # A gradient that does not depend on the incoming one was computed off the tape.
     live = core.is_grad_enabled() and any(x is not None and x.requires_grad for x in grads)
     for k, (x, name) in enumerate(zip(given, names, strict=True)):
         if x is None:
@@ -246,11 +254,46 @@ def _backward(cls, ctx, g, needs, saved, names, places):
             raise GradientError(f"{who}: returned a gradient for {name}, which is not a Tensor; "
                                 "return None for it")
         _check_shape(who, name, x.shape, ctx._shapes[places.index(k)])
-        if live and not x.requires_grad and needs >> places.index(k) & 1:
-            raise GradientError(f"{who}: the gradient of {name} does not depend on the incoming "
-                                "gradient, so a second derivative would be wrong; use operations "
-                                "of autodiff alone, or mark it ad.once_differentiable")
+        if live and not x.requires_grad:
+            given[k] = _end(x, grads, f"{who} computed the gradient of {name} off the tape")
     return tuple(given[k] for k in places)
+
+
+def _intermediate(cls, ctx, tensor):
+    """A saved tensor that is neither input nor output: where it came from is not on the tape."""
+    if ctx._dual:
+        raise GradientError(f"{cls.__name__}: its backward reads a saved intermediate result, whose "
+                            "tangent is not known; for forward over reverse save inputs and "
+                            "outputs alone")
+    if not core.is_grad_enabled() or tensor.dtype.kind != "f":
+        return tensor
+    sources = []
+    for node, index in ctx._parents:
+        stand_in = core.empty((), tensor.dtype)
+        stand_in._place(node, index)
+        sources.append(stand_in)
+    return _end(tensor, sources, f"{cls.__name__}.backward reads a saved intermediate result; "
+                "save inputs and outputs alone")
+
+
+def _end(tensor, sources, why):
+    """`tensor` on the tape, so that a sweep from it to `sources` says why it cannot pass."""
+    sources = [s for s in sources if s is not None and s.requires_grad]
+    if tensor is None or not sources:
+        return tensor
+    handle = tensor.detach()
+    core.custom_record(_end_block, sources, [handle], (why,))
+    return handle
+
+
+def _refuse(g, needs, why):
+    raise GradientError(f"{why}, so it cannot be differentiated again; use operations of autodiff "
+                        "alone in backward")
+
+
+_end_block = Op("differentiated_once", ("sources",), "A gradient computed off the tape.",
+                attrs={"why": ""}, variadic=True, vjp=_refuse, opaque=True, method=False)
+_end_block.call = core.bind(_end_block)
 
 
 def _check_shape(who, name, got, expected):
@@ -279,4 +322,13 @@ def _forward_mode(cls, args, places):
 
     block = Op(cls.__name__, tuple(names[k] for k in places), "", infer=lambda *xs: Plan([]),
                vjp=_backward, opaque=True, call=call)
-    return apply_dual(block, [args[k] for k in places], ())
+    tensors = [args[k] for k in places]
+    result = apply_dual(block, tensors, ())
+    outputs = result if isinstance(result, tuple) else (result,)
+    for out in outputs:
+        record = out.node
+        if record is not None and not record.is_leaf and record.op in cls._blocks.values():
+            record.note_duals(tensors, outputs)     # a sweep inside the jvp carries tangents
+            record.attrs[0]._dual = True
+            break
+    return result

@@ -1,0 +1,30 @@
+"""nn: models on top of the engine: modules, layers, losses, optimizers, data, files.
+
+Plain Python over `autodiff`'s operations, without a hand-written backward.  Invariant: names,
+defaults and state_dict keys are PyTorch's, so a model ports by changing its imports.
+"""
+
+from . import functional, init, optim
+from .activation import GELU, Identity, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh
+from .attention import MultiheadAttention
+from .containers import Flatten, ModuleDict, ModuleList, Sequential, Unflatten
+from .conv import Conv2d
+from .dropout import Dropout
+from .embedding import Embedding
+from .errors import FileFormatError, ModuleError, StateDictError
+from .files import load, save
+from .linear import Linear
+from .loss import CrossEntropyLoss, L1Loss, MSELoss
+from .module import Module
+from .norm import BatchNorm2d, LayerNorm
+from .parameter import Parameter
+from .pooling import AvgPool2d, MaxPool2d
+from .recurrent import LSTM
+
+__all__ = [
+    "AvgPool2d", "BatchNorm2d", "Conv2d", "CrossEntropyLoss", "Dropout", "Embedding",
+    "FileFormatError", "Flatten", "GELU", "Identity", "L1Loss", "LSTM", "LayerNorm", "Linear",
+    "LogSoftmax", "MSELoss", "MaxPool2d", "Module", "ModuleDict", "ModuleError", "ModuleList",
+    "MultiheadAttention", "Parameter", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax",
+    "StateDictError", "Tanh", "Unflatten", "functional", "init", "load", "optim", "save",
+]

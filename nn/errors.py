@@ -1,0 +1,91 @@
+"""The named errors of `nn`, and the checks that layers share.
+
+What an operation can say (shapes, dtypes) is raised under the engine's names; the classes here are
+for what only models have: modules, state dicts, files.  Invariant: inside a model every message
+ends with the path of the module.
+"""
+
+import autodiff as ad
+from autodiff.core import current_scope
+from autodiff.errors import (ArgumentError, AutodiffError, DtypeError, ShapeError,
+                             ValueRangeError)
+
+__all__ = ["ArgumentError", "AutodiffError", "DtypeError", "FileFormatError", "ModuleError",
+           "ShapeError", "StateDictError", "ValueRangeError"]
+
+
+class ModuleError(AutodiffError, AttributeError):
+    """A module used against its rules: no `super().__init__()`, an unknown or a taken name."""
+
+
+class StateDictError(AutodiffError, RuntimeError):
+    """A state dict that does not fit: missing or unexpected keys, other shapes or dtypes."""
+
+
+class FileFormatError(AutodiffError, ValueError):
+    """A model file that is truncated, damaged, hostile or of another format."""
+
+
+def where():
+    """`; in encoder.0.linear1` while a module runs inside a model, else nothing."""
+    path = current_scope()
+    return f"; in {path}" if path else ""
+
+
+def need_tensor(layer, x, name="input"):
+    """ArgumentError unless `x` is a Tensor."""
+    if not isinstance(x, ad.Tensor):
+        raise ArgumentError(f"{layer}: {name} must be a Tensor, got {type(x).__name__}; make one "
+                            f"with ad.tensor(...){where()}")
+
+
+def need_like(layer, x, weight, name="input"):
+    """ArgumentError unless `x` is a Tensor, DtypeError unless it has the dtype of `weight`."""
+    need_tensor(layer, x, name)
+    if x.dtype != weight.dtype:
+        convert = "float" if x.dtype == ad.float32 else "double"
+        model = f", or the model with .{convert}()" if x.dtype.kind == "f" else ""
+        raise DtypeError(f"{layer}: {name} is {x.dtype}, the parameters are {weight.dtype}; "
+                         f"convert the {name} with .astype(ad.{weight.dtype}){model}{where()}")
+
+
+def need_ndim(layer, x, ranks, form, name="input"):
+    """ShapeError unless the rank of `x` is one of `ranks`; `form` reads like '(N, C, H, W)'."""
+    if x.ndim not in ranks:
+        expected = " or ".join(map(str, ranks))
+        raise ShapeError(f"{layer}: {name} must have {expected} dimensions, {form}, got shape "
+                         f"{x.shape}{where()}")
+
+
+def need_size(layer, x, axis, size, what, name="input"):
+    """ShapeError unless axis `axis` of `x` has `size` entries, called `what`."""
+    if x.shape[axis] != size:
+        raise ShapeError(f"{layer}: expected {what}={size} at axis {axis} of the {name}, got "
+                         f"{x.shape[axis]} (shape {x.shape}){where()}")
+
+
+def positive_int(layer, name, value, least=1):
+    """`value` as an int >= `least`; ArgumentError or ValueRangeError name the argument."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ArgumentError(f"{layer}: {name} must be an integer, got {value!r}")
+    value = value.__index__()
+    if value < least:
+        raise ValueRangeError(f"{layer}: {name} must be at least {least}, got {value}")
+    return value
+
+
+def pair(layer, name, value, least=1):
+    """`value` or (value, value) as a pair of ints."""
+    both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(both) != 2:
+        raise ArgumentError(f"{layer}: {name} must be an integer or a pair, got {value!r}")
+    return tuple(positive_int(layer, name, v, least) for v in both)
+
+
+def probability(layer, p):
+    """`p` as a float in [0, 1]."""
+    if isinstance(p, bool) or not isinstance(p, (int, float)):
+        raise ArgumentError(f"{layer}: p must be a number, got {p!r}")
+    if not 0 <= p <= 1:
+        raise ValueRangeError(f"{layer}: p must be in [0, 1], got {p}")
+    return float(p)

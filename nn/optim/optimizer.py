@@ -1,0 +1,271 @@
+"""Optimizer: parameter groups, their state, and what all optimizers share.
+
+`group["lr"]` is a number that anyone may set; each group also keeps it in a 0-d tensor, which the
+update reads, so that a recorded step can be replayed.  Invariant: a step writes parameters and
+state in place, outside the tape; a parameter without a gradient is left alone.
+"""
+
+import copy
+
+import numpy as np
+
+import autodiff as ad
+from autodiff.core import set_phase
+
+from ..errors import ArgumentError, ShapeError, StateDictError, ValueRangeError
+from ..module import clear_grad
+
+
+class Optimizer:
+    """Base class: `params` is an iterable of parameters, of (name, parameter), or of groups
+    {"params": ..., "lr": ...}; `defaults` fills in what a group leaves out.
+
+    state[p] holds tensors like p, and its step count where the method needs one.
+    """
+
+    counts_steps = False        # True where the update reads the number of the step
+
+    def __init__(self, params, defaults):
+        if isinstance(params, ad.Tensor):
+            raise ArgumentError(f"{type(self).__name__}: params must be an iterable of parameters, "
+                                "got one Tensor; put it into a list")
+        self.defaults, self.param_groups, self.state = dict(defaults), [], {}
+        self._rates = []        # of each group: [the number last written, its 0-d tensor]
+        groups = list(params)
+        if not groups:
+            raise ArgumentError(f"{type(self).__name__}: got no parameters")
+        for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
+            self.add_param_group(group)
+
+    def add_param_group(self, group):
+        """Add parameters with settings of their own."""
+        name = type(self).__name__
+        if not isinstance(group, dict) or "params" not in group:
+            raise ArgumentError(f"{name}: a parameter group must be a dict with 'params'")
+        group, params, names = dict(group), group["params"], []
+        params = [params] if isinstance(params, ad.Tensor) else list(params)
+        if params and isinstance(params[0], tuple):
+            names, params = map(list, zip(*params, strict=True))
+            group["param_names"] = names
+        known = {id(p) for g in self.param_groups for p in g["params"]}
+        for k, p in enumerate(params):
+            label = names[k] if names else f"parameter {k}"
+            if not isinstance(p, ad.Tensor) or not p.is_leaf:
+                what = "the result of an operation" if isinstance(p, ad.Tensor) else type(p)
+                raise ArgumentError(f"{name}: {label} must be a leaf Tensor, got {what}")
+            if p.dtype.kind != "f":
+                raise ArgumentError(f"{name}: {label} is {p.dtype}; only float32 and float64 can "
+                                    "be trained")
+            if id(p) in known:
+                raise ArgumentError(f"{name}: {label} appears twice; list each parameter once")
+            known.add(id(p))
+        group["params"] = params
+        unknown = set(group) - set(self.defaults) - {"params", "param_names", "initial_lr"}
+        if unknown:
+            raise ArgumentError(f"{name}: unknown option {sorted(unknown)[0]!r} in a parameter "
+                                f"group; the options are {sorted(self.defaults)}")
+        for key, value in self.defaults.items():
+            group.setdefault(key, value)
+        self._check(group)
+        self.param_groups.append(group)
+        self._rates.append([None, _number(0.0, np.float64)])
+
+    def _check(self, group):
+        """Raise the named error for settings out of range; subclasses add theirs."""
+        at_least(self, group, lr=0.0, weight_decay=0.0)
+
+    def zero_grad(self, set_to_none=True):
+        """Forget the gradients of all parameters (or set them to zero)."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                clear_grad(p, set_to_none)
+
+    def step(self, closure=None):
+        """Update every parameter that has a gradient; returns what `closure` returned.
+
+        closure: computes the loss and its gradients again, and returns the loss.
+        """
+        loss = None
+        if closure is not None:
+            with ad.enable_grad():
+                loss = closure()
+        previous, grad = set_phase("update"), ad.set_grad_enabled(False)
+        try:
+            for group, rate in zip(self.param_groups, self._rates, strict=True):
+                self._step_group(group, rate)
+        finally:
+            set_phase(previous)
+            ad.set_grad_enabled(grad)
+        return loss
+
+    def _step_group(self, group, rate):
+        pairs = [(p, g) for p in group["params"] if (g := p.grad) is not None]
+        if not pairs:
+            return
+        lr = self._rate(group, rate)
+        for p, _ in pairs:
+            if p not in self.state:
+                self.state[p] = self._start(p, group)
+        if self.counts_steps:
+            self._count(pairs)
+        for p, g in pairs:
+            self._update(p, g, self.state[p], lr, group)
+
+    def _start(self, p, group):
+        """The state of a parameter before its first step."""
+        return {}
+
+    def _update(self, p, g, state, lr, group):
+        """Write the new values of p and its state; `lr` is a 0-d tensor."""
+        raise NotImplementedError(f"{type(self).__name__} must define _update")
+
+    def _rate(self, group, rate):
+        """The group's learning rate as the 0-d tensor that the update reads."""
+        lr = group["lr"]
+        if isinstance(lr, ad.Tensor):
+            return lr
+        if lr != rate[0]:
+            rate[1].fill_(lr)
+            rate[0] = lr
+        return rate[1]
+
+    def write_rates(self):
+        """Bring the learning-rate tensors up to the numbers in the groups; `step` does it too.
+
+        For whoever replays recorded steps and changes `group["lr"]` in between.
+        """
+        for group, rate in zip(self.param_groups, self._rates, strict=True):
+            self._rate(group, rate)
+
+    def _count(self, pairs):
+        """Add 1 to the step count of each parameter in `pairs`.
+
+        Parameters that have always stepped together share one count, which costs one launch.
+        """
+        counts = {}
+        for p, _ in pairs:
+            t = self.state[p]["step"]
+            counts.setdefault(id(t), (t, []))[1].append(p)
+        holders = {}
+        for s in self.state.values():
+            holders[id(s["step"])] = holders.get(id(s["step"]), 0) + 1
+        for key, (t, members) in counts.items():
+            if len(members) < holders[key]:     # someone stays behind: these go on by themselves
+                t = _number(t.item(), t.dtype)
+                for p in members:
+                    self.state[p]["step"] = t
+            ad.increment_(t)
+
+    def first_count(self):
+        """The step count of a parameter that starts now: shared with others that start now."""
+        for s in self.state.values():
+            if s["step"].item() == 0:
+                return s["step"]
+        return _number(0, np.float32)
+
+    # Saving
+
+    def state_dict(self):
+        """{"state": {index: {...}}, "param_groups": [...]}, as PyTorch's; tensors share memory."""
+        index = {}
+        for group in self.param_groups:
+            for p in group["params"]:
+                index[p] = len(index)
+        groups = [{k: v for k, v in g.items() if k != "params"} |
+                  {"params": [index[p] for p in g["params"]]} for g in self.param_groups]
+        state = {index[p]: {k: v.detach() if isinstance(v, ad.Tensor) else v
+                            for k, v in s.items()} for p, s in self.state.items()}
+        return {"state": state, "param_groups": copy.deepcopy(groups)}
+
+    def load_state_dict(self, state_dict):
+        """Take up a state that `state_dict` gave; StateDictError, with nothing changed, where the
+        groups or the shapes do not fit."""
+        name = type(self).__name__
+        if not isinstance(state_dict, dict) or {"state", "param_groups"} - set(state_dict):
+            raise StateDictError(f"{name}: expected a dict with 'state' and 'param_groups'")
+        saved = state_dict["param_groups"]
+        sizes, own = ([len(g["params"]) for g in gs] for gs in (saved, self.param_groups))
+        if sizes != own:
+            raise StateDictError(f"{name}: the state has groups of {sizes} parameters, this "
+                                 f"optimizer has {own}")
+        of_index = {k: p for s, g in zip(saved, self.param_groups, strict=True)
+                    for k, p in zip(s["params"], g["params"], strict=True)}
+        groups = [{**{k: v for k, v in s.items() if k in self.defaults}, "params": g["params"]}
+                  for s, g in zip(saved, self.param_groups, strict=True)]
+        state = self._taken(state_dict["state"], of_index)
+        for group in groups:
+            for key, value in self.defaults.items():
+                group.setdefault(key, value)
+            self._check(group)
+        for group, new in zip(self.param_groups, groups, strict=True):
+            group.update(new)
+        self.state = state
+
+    def _taken(self, saved, of_index):
+        """The saved state as own copies, by parameter, step counts shared again."""
+        state, steps = {}, {}
+        for k, entries in saved.items():
+            if k not in of_index:
+                raise StateDictError(f"{type(self).__name__}: state for unknown parameter {k!r}")
+            p = of_index[k]
+            expected = set(self._start(p, self._group_of(p)))
+            if missing := expected - set(entries) - {"step"}:
+                raise StateDictError(f"{type(self).__name__}: the state of parameter {k} has no "
+                                     f"{sorted(missing)[0]!r}")
+            state[p] = {}
+            for name in sorted(expected):
+                value = entries.get(name, 1)
+                if name == "step":
+                    count = float(value.item() if hasattr(value, "item") else value)
+                    if count not in steps:
+                        steps[count] = _number(count, np.float32)
+                    state[p][name] = steps[count]
+                    continue
+                if tuple(value.shape) != p.shape:
+                    raise StateDictError(f"{type(self).__name__}: {name} of parameter {k} has shape "
+                                         f"{tuple(value.shape)}, the parameter {p.shape}")
+                state[p][name] = as_state(ad.tensor(value, dtype=p.dtype))
+        return state
+
+    def _group_of(self, p):
+        return next(g for g in self.param_groups if any(q is p for q in g["params"]))
+
+    def __repr__(self):
+        lines = [f"{type(self).__name__} ("]
+        for k, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {k}")
+            lines += [f"    {key}: {group[key]}" for key in sorted(group)
+                      if key not in ("params", "param_names")]
+        return "\n".join(lines) + "\n)"
+
+
+def as_state(t):
+    """Count the bytes of `t` as optimizer state."""
+    t.category = "optimizer state"
+    return t
+
+
+def zeros_like(p):
+    """State of the shape and dtype of `p`, zero."""
+    return as_state(ad.zeros(p.shape, dtype=p.dtype))
+
+
+def at_least(optimizer, group, **limits):
+    """ValueRangeError unless each named number of `group` is at least its limit."""
+    for name, limit in limits.items():
+        value = group[name]
+        if isinstance(value, ad.Tensor):
+            if value.shape != ():
+                raise ShapeError(f"{type(optimizer).__name__}: {name} must be a number or a 0-d "
+                                 f"tensor, got shape {value.shape}")
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+            raise ArgumentError(f"{type(optimizer).__name__}: {name} must be a number, got "
+                                f"{value!r}")
+        if not value >= limit:
+            raise ValueRangeError(f"{type(optimizer).__name__}: {name} must be at least {limit}, "
+                                  f"got {value}")
+
+
+def _number(value, dtype):
+    return as_state(ad.tensor(np.asarray(value, dtype)))

@@ -1,0 +1,9 @@
+"""Tools to see how differentiation works: on the tape, in numbers, in source.
+
+`ad.study.explain(loss)` tells one computation forward and backward. The tape itself is `ad.Tape`.
+Invariant: looking changes nothing: no `.grad`, no saves, no versions.
+"""
+
+from .explain import explain
+
+__all__ = ["explain"]

@@ -357,9 +357,11 @@ scatter_add = op(
 def scatter_infer(name):
     def infer(x, v, index, axis, axes):
         axis, region = picked_shape(name, x, index, axis, axes)
+        if len(region) > 8:
+            raise ShapeError(f"{name}: the region has {len(region)} dimensions; at most 8 are "
+                             "supported")
         _fits(name, v.shape, region)
-        if name == "scatter_add_":
-            _same_dtype(name, x, v)
+        _same_dtype(name, x, v)
         return Plan([(x.shape, x.dtype)], ia=(axis, axes), attrs=(axis, axes))
     return infer
 
@@ -396,7 +398,7 @@ def scatter_vjp(g, needs, index, axis, axes):
 scatter_ = op(
     "scatter_", "x v index", "Write v, broadcast, into x where a flat index points; the last of "
     "several values for one place stays.", formula="x[a, index[i], b] = v[a, i, b]",
-    attrs={"axis": 0, "axes": 1}, kernel="scatter_", layout="strided", into="x",
+    attrs={"axis": 0, "axes": 1}, kernel="scatter_", into="x",
     infer=scatter_infer("scatter_"), saves={"x": "index", "v": "index"}, vjp=scatter_vjp,
     method=False, samples=_scatter_samples, bad=_scatter_bad)
 
@@ -408,7 +410,7 @@ def scatter_add_into_vjp(g, needs, index, axis, axes):
 scatter_add_ = op(
     "scatter_add_", "x v index", "Add v, broadcast, to x in place where a flat index points.",
     formula="x[a, index[i], b] += v[a, i, b]", attrs={"axis": 0, "axes": 1},
-    kernel="scatter_add_", layout="strided", into="x", infer=scatter_infer("scatter_add_"),
+    kernel="scatter_add_", into="x", infer=scatter_infer("scatter_add_"),
     saves={"v": "index"}, vjp=scatter_add_into_vjp, method=False,
     flops=lambda plan, x, v, index, **attrs: prod(index.shape),
     samples=_scatter_samples, bad=_scatter_bad)
@@ -442,14 +444,17 @@ def setitem_key(x, key, value):
     """x[key] = value for any key that NumPy takes: what Tensor.__setitem__ calls."""
     if not isinstance(key, tuple):
         key = (key,)
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         value = np.asarray(value)
-    storage = getattr(value, "storage", None)
-    if storage is not None and storage is x.storage:
+    if hasattr(value, "numpy") and np.may_share_memory(value.numpy(), x.numpy()):
         value = copy(value)                 # it may overlap what is written
     if not any(map(_is_array, key)):
         region = basic_view("setitem", x, key)[1][0]
         return setitem(x, _trimmed(value, len(region)), key)
+    if not hasattr(value, "numpy"):
+        value = np.asarray(value, x.dtype)
+    elif value.dtype != x.dtype:
+        value = registry["astype"].call(value, x.dtype)
     index, region, axis, axes = _flat_region(x, key)
     return scatter_(x, _trimmed(value, len(region)), index, axis, axes)
 

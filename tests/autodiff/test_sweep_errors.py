@@ -16,8 +16,10 @@ BAD = [(block, bad, k) for block in registry.values() if block.bad is not None
 @pytest.mark.parametrize("block, bad, number", BAD, ids=[f"{b.name}-{k}" for b, _, k in BAD])
 def test_bad_sample(block, bad, number):
     assert issubclass(bad.error, AutodiffError), "errors raised on purpose have names"
-    with core.no_grad(), pytest.raises(bad.error, match=re.escape(bad.match)):
+    with core.no_grad(), pytest.raises(bad.error) as caught:
         block.call(*bad.args, **bad.kwargs)
+    text = str(caught.value)
+    assert bad.match in text or re.search(bad.match, text), f"{bad.match!r} is not in {text!r}"
 
 
 @pytest.mark.parametrize("block", [b for b in registry.values() if b.inputs and b.method],

@@ -66,6 +66,14 @@ def _attach(x, dual):
     return handle
 
 
+def off_tape(x):
+    """`x` without its place on the tape, its tangents kept."""
+    if x.dual is None:
+        return x.detach()
+    primal = off_tape(x.dual.primal)
+    return _attach(primal, Dual(x.dual.level, primal, off_tape(x.dual.tangent)))
+
+
 def lift(x):
     """`x` as a leaf of its own, its tangents kept."""
     if x.dual is None:

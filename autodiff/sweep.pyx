@@ -297,6 +297,13 @@ cdef object _pull(Record r, object pending, int64_t needs, bint connect, Modes* 
     return _pull_general(b, r, pending, needs, connect)
 
 
+cdef Record _source(Record r):
+    """The record that has the saves of `r`: itself, unless they are computed again."""
+    while r.deferred is not None:
+        r = r.deferred.twin(r)
+    return r
+
+
 cdef inline Tensor _unpack(Record r, Save* s):
     """A saved tensor, after the check that nobody wrote to it."""
     cdef Tensor t = <Tensor>s.tensor
@@ -318,16 +325,17 @@ cdef object _call_rule(Bound b, Record r, object pending, int64_t needs):
     cdef int k, i, n = 2, slot
     cdef object value
     cdef list held = []
-    want = needs
+    cdef Record source = _source(r)
+    cdef object want = needs
     args[0], args[1] = <PyObject*>pending, <PyObject*>want
     for k in range(b.nargs):
         value = None
         if b.arg_kind[k] == FROM_INPUT or b.arg_kind[k] == FROM_OUTPUT:
             slot = b.arg_k[k] + (OUT if b.arg_kind[k] == FROM_OUTPUT else 0)
             args[n] = <PyObject*>None
-            for i in range(r.nsaved):
-                if r.save[i].slot == slot:
-                    value = _unpack(r, &r.save[i])
+            for i in range(source.nsaved):
+                if source.save[i].slot == slot:
+                    value = _unpack(r, &source.save[i])
                     args[n] = <PyObject*>value      # the record holds it
                     break
             n += 1
@@ -352,8 +360,9 @@ cdef object _pull_general(Bound b, Record r, object pending, int64_t needs, bint
     cdef list flat = [None] * r.nin, outs = [None] * n
     cdef Save* s
     cdef Tensor t
-    for k in range(r.nsaved):
-        s = &r.save[k]
+    cdef Record source = _source(r)
+    for k in range(source.nsaved):
+        s = &source.save[k]
         t = bare(_unpack(r, s))
         if s.slot < OUT:
             if connect and r.parent[s.slot] != NULL:

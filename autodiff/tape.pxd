@@ -60,10 +60,12 @@ cdef class Record(Node):
     cdef readonly bint released
     cdef public object retained
     cdef public object input_metas  # [(shape, dtype), ...] where a rule asks for them
+    cdef public object deferred     # whoever computes the saves again (checkpoint)
     cdef public object duals        # {slot: Dual} under forward mode
 
 cdef int64_t next_serial() noexcept
 cdef void room(Record r, int nin, int nsaved) except *
 cdef void note_caller(Record r) except *
-cdef void release(Record r) noexcept
+cdef void release(Record r) except *
+cdef void drop_saves(Record r) noexcept
 cdef Meta* meta_of(Node node, int k) noexcept

@@ -191,6 +191,9 @@ cdef class Node:
     def __lt__(self, other):
         return self.serial < (<Node?>other).serial
 
+    def __hash__(self):
+        return self.serial
+
     @property
     def shapes(self):
         """Shapes of the outputs."""
@@ -287,15 +290,22 @@ def _set_storage_of(size_t address):
     _storage_of = <storage_of_t>address
 
 
-cdef void release(Record r) noexcept:
-    """Let go of everything saved."""
+cdef void release(Record r) except *:
+    """Let go of everything saved; a later backward through this record errors."""
+    r.released = True
+    r.duals = None
+    drop_saves(r)
+    if r.deferred is not None:
+        r.deferred.forget(r)
+        r.deferred = None
+
+
+cdef void drop_saves(Record r) noexcept:
     cdef int k, n = r.nsaved
     r.nsaved = 0
-    r.released = True
     for k in range(n):
         drop_save(<Storage>_storage_of(r.save[k].tensor), r.save[k].slot >= OUT)
         _later(r.save[k].tensor)
-    r.duals = None
     _drain()
 
 
@@ -308,10 +318,7 @@ cdef class Record(Node):
 
     def __dealloc__(self):
         cdef int k
-        for k in range(self.nsaved):
-            drop_save(<Storage>_storage_of(self.save[k].tensor), self.save[k].slot >= OUT)
-            _later(self.save[k].tensor)
-        self.nsaved = 0
+        drop_saves(self)
         for k in range(self.nin):
             if self.parent[k] != NULL:
                 _later(self.parent[k])
@@ -407,7 +414,17 @@ cdef class Record(Node):
                 if t is not None and t.dual is not None:
                     self.duals[first + k] = t.dual
 
+    def saved_versions(self):
+        """How often each saved array had been written to when it was saved."""
+        return tuple([self.save[k].version for k in range(self.nsaved)])
+
+    def defer(self, source):
+        """Let the saves go; source.twin(record) gives a record that has them, when needed."""
+        drop_saves(self)
+        self.deferred = source
+
     def release(self):
+        """Let go of everything saved; a later backward through this record errors."""
         release(self)
 
 

@@ -770,7 +770,7 @@ cdef int _record_few(Bound b, Modes* m, Tensor out, Tensor x, Tensor y, int need
         out.node = r
         out.index = 0
     if m.tapes != NULL:
-        for listener in <list>m.tapes:
+        for listener in list(<object>m.tapes):
             listener(r, (out,))
     return 0
 
@@ -813,6 +813,39 @@ cdef Record _record(Bound b, list inputs, list outputs, tuple attrs, int64_t nee
     return r
 
 
+def custom_record(block, inputs, outputs, attrs, needs=None):
+    """Record an operation that ran elsewhere: the recording half of `apply`.
+
+    block: its `call` bound, in the registry or not; inputs: flat; outputs: fresh Tensors off the
+    tape, residuals last, which are put on it; needs: bit set of the inputs that want a gradient
+    (None: those that require one, and none under no_grad). Returns the Record, or None where no
+    input needs a gradient. A block without outputs is kept for its saves; no listener hears of it.
+    """
+    cdef Bound b = block.call
+    if needs is None:
+        needs = 0
+        if not modes().no_grad:
+            needs = sum([1 << k for k, x in enumerate(inputs)
+                         if x is not None and x.node is not None])
+    return _on_tape(b, list(inputs), list(outputs), tuple(attrs), needs) if needs else None
+
+
+cdef Record _on_tape(Bound b, list inputs, list outputs, tuple attrs, int64_t needs):
+    """Record, and give the outputs their place."""
+    cdef Modes* m = modes()
+    cdef Record r = _record(b, inputs, outputs, attrs, needs)
+    cdef Tensor t
+    cdef int k, shown = len(outputs) - b.nres
+    for k in range(shown):
+        t = outputs[k]
+        if t.buf.dtype >= FLOAT32:
+            t.node, t.index = r, k
+    if shown and m.tapes != NULL:
+        for listener in list(<object>m.tapes):
+            listener(r, tuple(outputs[:shown]))
+    return r
+
+
 cdef int _more(Record r, int k, int shown, Tensor t) except -1:
     if r.more == NULL:
         r.more = <Meta*>calloc(shown - 1, sizeof(Meta))
@@ -844,9 +877,7 @@ cdef object apply(Bound b, list inputs, tuple attrs):
     cdef Modes* m = modes()
     cdef int64_t needs = 0
     cdef int k, n = len(inputs)
-    cdef Tensor t, view
-    cdef Record r
-    cdef list outputs, given
+    cdef list outputs
     if m.tangents:
         for x in inputs:
             if x is not None and (<Tensor>x).dual is not None:
@@ -877,14 +908,7 @@ cdef object apply(Bound b, list inputs, tuple attrs):
         for k in b.writes:
             (<Tensor>inputs[k]).storage.version += 1
     if needs:
-        r = _record(b, inputs, outputs, attrs, needs)
-        for k in range(len(outputs) - b.nres):
-            t = outputs[k]
-            if t.buf.dtype >= FLOAT32:
-                t.node, t.index = r, k
-        if m.tapes != NULL:
-            for listener in <list>m.tapes:
-                listener(r, tuple(outputs[:len(outputs) - b.nres]))
+        _on_tape(b, inputs, outputs, attrs, needs)
     n = len(outputs) - b.nres
     if n == 0:
         return None
@@ -1006,7 +1030,7 @@ cdef object _apply_into(Bound b, plan, list inputs, tuple attrs, int64_t needs):
     if needs:
         x.node, x.index = r, 0
         if m.tapes != NULL:
-            for listener in <list>m.tapes:
+            for listener in list(<object>m.tapes):
                 listener(r, (x,))
     return x
 

@@ -6,7 +6,7 @@ respect to aliases of its own, so transforms nest.
 
 from . import core
 from .errors import ArgumentError, GradientError
-from .forward import jvp, lift
+from .forward import jvp, lift, off_tape
 from .op import registry
 
 
@@ -64,7 +64,7 @@ def value_and_grad(f, argnums=0, has_aux=False):
         from .ops.creation import zeros_like
         grads = [zeros_like(x) if g is None else g for g, x in zip(grads, xs)]
         if not outer:
-            value, grads = value.detach(), [g.detach() for g in grads]
+            value, grads = off_tape(value), [off_tape(g) for g in grads]
         result = grads[0] if isinstance(argnums, int) else tuple(grads)
         return ((value, aux), result) if has_aux else (value, result)
     return function

@@ -4,12 +4,15 @@ Invariant: without an input that needs a gradient, or under no_grad, no record i
 is saved.
 """
 
+import time
+from typing import NamedTuple
+
 import numpy as np
 
 from .. import call, dtypes
 from ..errors import (AutodiffError, DtypeError, IndexRangeError, InPlaceError, ShapeError)
 
-from .tape import Record, modes
+from .tape import Record, listeners, modes
 from .tensor import Storage, Tensor, make
 
 
@@ -63,16 +66,30 @@ def apply(block, inputs, attrs):
     if block.alias:
         outputs = [_view(inputs[0], plan)]
     else:
-        outputs = _run(block, plan, inputs, needs != 0)
+        outputs = _run(block, plan, inputs, attrs)
     if needs:
-        _record(block, plan, inputs, outputs, attrs, needs)
+        _record(block, inputs, outputs, attrs, needs)
     outputs = outputs[:len(outputs) - len(block.residuals)]
     if not block.outputs:
         return None
     return outputs[0] if len(outputs) == 1 and not block.variadic_out else tuple(outputs)
 
 
-def _record(block, plan, inputs, outputs, attrs, needs):
+def custom_record(block, inputs, outputs, attrs, needs=None):
+    """Record an operation that ran elsewhere: the recording half of `apply`.
+
+    block: bound with `bind`, in the registry or not; inputs: flat; outputs: fresh Tensors off the
+    tape, residuals last, which are put on it; needs: bit set of the inputs that want a gradient
+    (None: those that require one, and none under no_grad). Returns the Record, or None where no
+    input needs a gradient. A block without outputs is kept for its saves; no listener hears of it.
+    """
+    if needs is None:
+        needs = sum(1 << k for k, x in enumerate(inputs)
+                    if modes.grad and x is not None and x.node is not None)
+    return _record(block, inputs, outputs, attrs, needs) if needs else None
+
+
+def _record(block, inputs, outputs, attrs, needs):
     shown = outputs[:len(outputs) - len(block.residuals)]
     record = Record(block, inputs, attrs, needs, tuple(o.shape for o in shown),
                     tuple(o.dtype for o in shown))
@@ -80,9 +97,14 @@ def _record(block, plan, inputs, outputs, attrs, needs):
     for k, out in enumerate(shown):
         if dtypes.is_float(out.dtype):
             out.node, out.index = record, k
-    for listener in modes.tapes:
-        listener(record, shown)
+    if shown:
+        _announce(record, shown)
     return record
+
+
+def _announce(record, outputs):
+    for listener in modes.tapes:
+        listener(record, tuple(outputs))
 
 
 def _view(x, plan):
@@ -112,15 +134,39 @@ def _Raw(array):
     return flat
 
 
-def _run(block, plan, inputs, recording):
+class Event(NamedTuple):
+    """One launch, as its listeners see it."""
+    op: object
+    plan: object
+    inputs: list
+    outputs: list
+    attrs: tuple
+    phase: str
+    scope: str
+    seconds: float
+
+
+def _twin(block, plan, inputs):
+    """Run the kernel's numpy twin; its result and the seconds that it took."""
     import kernels.reference
-    twin = getattr(kernels.reference, block.kernel)
     arrays = [None if x is None else x.data for x in inputs]
+    start = time.perf_counter()
     with np.errstate(all="ignore"):
         try:
-            result = twin(*arrays, *plan.ia, *plan.fa)
+            result = getattr(kernels.reference, block.kernel)(*arrays, *plan.ia, *plan.fa)
         except IndexError as error:
             raise IndexRangeError(f"{block.name}: {error}{_where()}") from None
+    return result, time.perf_counter() - start
+
+
+def _tell(block, plan, inputs, outputs, attrs, seconds):
+    event = Event(block, plan, inputs, outputs, attrs, modes.phase, modes.scope, seconds)
+    for listener in list(listeners):
+        listener(event)
+
+
+def _run(block, plan, inputs, attrs):
+    result, seconds = _twin(block, plan, inputs)
     result = list(result) if isinstance(result, tuple) else [result]
     written = [block.inputs.index(n) for n in block.writes]
     if written:
@@ -135,6 +181,8 @@ def _run(block, plan, inputs, recording):
             array = np.broadcast_to(array, shape)
         array = np.array(array, dtype=dtype, order="C", copy=True)
         outputs.append(Tensor.wrap(array, Storage(array)))
+    if listeners:
+        _tell(block, plan, inputs, outputs, attrs, seconds)
     return outputs
 
 
@@ -148,22 +196,17 @@ def _into(block, plan, inputs, attrs, needs):
     x = inputs[position]
     check_write(block.name, x, needs)
     region = x if plan.view is None else _view(x, plan)
-    import kernels.reference
-    arrays = [None if t is None else t.data for t in inputs]
-    with np.errstate(all="ignore"):
-        try:
-            result = getattr(kernels.reference, block.kernel)(*arrays, *plan.ia, *plan.fa)
-        except IndexError as error:
-            raise IndexRangeError(f"{block.name}: {error}{_where()}") from None
+    result, seconds = _twin(block, plan, inputs)
     if needs:
         record = Record(block, inputs, attrs, needs, (x.shape,), (x.dtype,))
         record.save(inputs, [x])
-        for listener in modes.tapes:
-            listener(record, [x])
     region.data[...] = result
     x.storage.version += 1
+    if listeners:
+        _tell(block, plan, inputs, [region], attrs, seconds)
     if needs:
         x.node, x.index = record, 0
+        _announce(record, [x])
     return x
 
 

@@ -1,0 +1,291 @@
+# Max and average pooling, plane by plane.
+# Invariant: one part of the pool owns whole planes (n, c), so sums onto gx run in
+# one order; taps outside the image are never read, whatever `place` holds.
+#
+# x and gx (N, C, H, W), out and g (N, C, OH, OW), all contiguous; place (N, C, OH, OW)
+# holds i * KW + j of the tap that was the maximum, as uint8, int16 or int32.
+from libc.stdint cimport int16_t, int32_t, uint8_t
+from libc.math cimport INFINITY
+from libc.string cimport memset
+
+from kernels.launch cimport (
+    BAD_DTYPE, FLOAT32, FLOAT64, INT16, INT32, OK, UINT8, Buf, Launch, parallel_over, threads_of)
+from kernels.types cimport real
+
+cdef enum:
+    POOL_GRAIN = 1 << 16        # taps in a part at least: tens of microseconds
+
+ctypedef fused place_t:
+    uint8_t
+    int16_t
+    int32_t
+
+cdef struct Pool:
+    char* x                     # x or gx
+    char* out                   # out or g
+    char* place                 # or NULL
+    int dtype, place_dtype, kind
+    Py_ssize_t H, W, OH, OW, KH, KW, sh, sw, ph, pw, dh, dw
+    bint include_pad
+
+cdef enum:
+    MAX, MAX_BACKWARD, MAX_GATHER, AVG, AVG_BACKWARD
+
+
+cdef inline void span(Py_ssize_t shift, Py_ssize_t stride, Py_ssize_t size, Py_ssize_t out,
+                      Py_ssize_t* low, Py_ssize_t* high) noexcept nogil:
+    """Windows o in [low, high) of [0, out) whose tap o * stride + shift is inside [0, size)."""
+    low[0] = 0 if shift >= 0 else min(out, (-shift + stride - 1) // stride)
+    high[0] = 0 if shift >= size else min(out, (size - 1 - shift) // stride + 1)
+    if high[0] < low[0]:
+        high[0] = low[0]
+
+
+cdef inline Py_ssize_t first_tap(Py_ssize_t start, Py_ssize_t step, Py_ssize_t taps,
+                                 Py_ssize_t size) noexcept nogil:
+    """The first tap inside the image of a window that begins at `start`; 0 if none is."""
+    cdef Py_ssize_t tap = 0 if start >= 0 else (-start + step - 1) // step
+    return tap if tap < taps and start + tap * step < size else 0
+
+
+# Maximum --------------------------------------------------------------------------------------
+
+cdef inline void max_tap(real* best, place_t* place, real* x, Py_ssize_t step, Py_ssize_t n,
+                         place_t tap) noexcept nogil:
+    """best = max(best, x): the first of equals stays, and so does a NaN."""
+    cdef Py_ssize_t k
+    cdef real value, old
+    cdef bint better
+    if place == NULL:
+        for k in range(n):
+            value = x[k * step]
+            old = best[k]
+            best[k] = value if (not (value <= old)) & (old == old) else old
+    else:
+        for k in range(n):
+            value = x[k * step]
+            old = best[k]
+            better = (not (value <= old)) & (old == old)
+            best[k] = value if better else old
+            place[k] = tap if better else place[k]
+
+
+cdef void max_plane(Pool* v, real* x, real* out, place_t* place) noexcept nogil:
+    """A row of windows at a time, tap by tap."""
+    cdef Py_ssize_t oh, ow, i, j, ih, low, high, dx, top
+    cdef place_t* at
+    cdef real* best
+    for oh in range(v.OH):
+        best = out + oh * v.OW
+        at = place + oh * v.OW if place != NULL else NULL
+        for ow in range(v.OW):
+            best[ow] = -INFINITY
+        if at != NULL:
+            top = first_tap(oh * v.sh - v.ph, v.dh, v.KH, v.H) * v.KW
+            for ow in range(v.OW):
+                at[ow] = <place_t>(top + first_tap(ow * v.sw - v.pw, v.dw, v.KW, v.W))
+        for i in range(v.KH):
+            ih = oh * v.sh + i * v.dh - v.ph
+            if ih < 0 or ih >= v.H:
+                continue
+            for j in range(v.KW):
+                dx = j * v.dw - v.pw
+                span(dx, v.sw, v.W, v.OW, &low, &high)
+                # Constant steps let the compiler vectorise.
+                if v.sw == 1:
+                    max_tap(best + low, at + low if at != NULL else NULL,
+                            x + ih * v.W + low + dx, 1, high - low, <place_t>(i * v.KW + j))
+                elif v.sw == 2:
+                    max_tap(best + low, at + low if at != NULL else NULL,
+                            x + ih * v.W + 2 * low + dx, 2, high - low, <place_t>(i * v.KW + j))
+                else:
+                    max_tap(best + low, at + low if at != NULL else NULL,
+                            x + ih * v.W + low * v.sw + dx, v.sw, high - low,
+                            <place_t>(i * v.KW + j))
+
+
+cdef void chosen_plane(Pool* v, real* x, real* out, place_t* place, bint back) noexcept nogil:
+    """gx[chosen] += g where `back`, else out = x[chosen]."""
+    cdef Py_ssize_t oh, ow, ih, iw, tap, k
+    if back:
+        memset(x, 0, v.H * v.W * sizeof(real))
+    for oh in range(v.OH):
+        for ow in range(v.OW):
+            k = oh * v.OW + ow
+            tap = place[k]
+            ih = oh * v.sh - v.ph + tap // v.KW * v.dh
+            iw = ow * v.sw - v.pw + tap % v.KW * v.dw
+            if ih >= 0 and ih < v.H and iw >= 0 and iw < v.W:
+                if back:
+                    x[ih * v.W + iw] += out[k]
+                else:
+                    out[k] = x[ih * v.W + iw]
+            elif not back:
+                out[k] = 0
+
+
+cdef void place_planes(Pool* v, Py_ssize_t begin, Py_ssize_t end, real* type,
+                       place_t* place_type) noexcept nogil:
+    cdef Py_ssize_t plane
+    cdef real* x
+    cdef real* out
+    cdef place_t* place
+    for plane in range(begin, end):
+        x = <real*>v.x + plane * v.H * v.W
+        out = <real*>v.out + plane * v.OH * v.OW
+        place = <place_t*>v.place + plane * v.OH * v.OW if v.place != NULL else NULL
+        if v.kind == MAX:
+            max_plane(v, x, out, place)
+        else:
+            chosen_plane(v, x, out, place, v.kind == MAX_BACKWARD)
+
+
+# Mean -----------------------------------------------------------------------------------------
+
+cdef inline Py_ssize_t counted(Py_ssize_t start, Py_ssize_t taps, Py_ssize_t size, Py_ssize_t pad,
+                               bint include_pad) noexcept nogil:
+    """Taps along one axis that the mean of the window beginning at `start` counts."""
+    cdef Py_ssize_t stop = start + taps
+    if include_pad:
+        return min(stop, size + pad) - start
+    return min(stop, size) - max(start, 0)
+
+
+cdef void avg_plane(Pool* v, real* x, real* out) noexcept nogil:
+    cdef Py_ssize_t oh, ow, i, j, ih, low, high, dx, rows
+    cdef real* total
+    cdef real* row
+    for oh in range(v.OH):
+        total = out + oh * v.OW
+        for ow in range(v.OW):
+            total[ow] = 0
+        for i in range(v.KH):
+            ih = oh * v.sh + i - v.ph
+            if ih < 0 or ih >= v.H:
+                continue
+            for j in range(v.KW):
+                dx = j - v.pw
+                span(dx, v.sw, v.W, v.OW, &low, &high)
+                row = x + ih * v.W + dx
+                if v.sw == 1:
+                    for ow in range(low, high):
+                        total[ow] += row[ow]
+                elif v.sw == 2:
+                    for ow in range(low, high):
+                        total[ow] += row[2 * ow]
+                else:
+                    for ow in range(low, high):
+                        total[ow] += row[ow * v.sw]
+        rows = counted(oh * v.sh - v.ph, v.KH, v.H, v.ph, v.include_pad)
+        for ow in range(v.OW):
+            total[ow] /= rows * counted(ow * v.sw - v.pw, v.KW, v.W, v.pw, v.include_pad)
+
+
+cdef void avg_plane_backward(Pool* v, real* x, real* g) noexcept nogil:
+    cdef Py_ssize_t oh, ow, ih, iw, top, bottom, left, right, rows
+    cdef real share
+    memset(x, 0, v.H * v.W * sizeof(real))
+    for oh in range(v.OH):
+        top = oh * v.sh - v.ph
+        bottom = min(top + v.KH, v.H)
+        rows = counted(top, v.KH, v.H, v.ph, v.include_pad)
+        top = max(top, 0)
+        for ow in range(v.OW):
+            left = ow * v.sw - v.pw
+            right = min(left + v.KW, v.W)
+            share = g[oh * v.OW + ow] / (rows * counted(left, v.KW, v.W, v.pw, v.include_pad))
+            left = max(left, 0)
+            for ih in range(top, bottom):
+                for iw in range(left, right):
+                    x[ih * v.W + iw] += share
+
+
+cdef void avg_planes(Pool* v, Py_ssize_t begin, Py_ssize_t end, real* type) noexcept nogil:
+    cdef Py_ssize_t plane
+    for plane in range(begin, end):
+        if v.kind == AVG:
+            avg_plane(v, <real*>v.x + plane * v.H * v.W, <real*>v.out + plane * v.OH * v.OW)
+        else:
+            avg_plane_backward(v, <real*>v.x + plane * v.H * v.W,
+                               <real*>v.out + plane * v.OH * v.OW)
+
+
+# Launches -------------------------------------------------------------------------------------
+
+cdef void pool_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thread) noexcept nogil:
+    cdef Pool* v = <Pool*>context
+    if v.kind >= AVG:
+        if v.dtype == FLOAT32:
+            avg_planes[float](v, begin, end, NULL)
+        else:
+            avg_planes[double](v, begin, end, NULL)
+    elif v.dtype == FLOAT32:
+        if v.place_dtype == UINT8:
+            place_planes[float, uint8_t](v, begin, end, NULL, NULL)
+        elif v.place_dtype == INT16:
+            place_planes[float, int16_t](v, begin, end, NULL, NULL)
+        else:
+            place_planes[float, int32_t](v, begin, end, NULL, NULL)
+    elif v.place_dtype == UINT8:
+        place_planes[double, uint8_t](v, begin, end, NULL, NULL)
+    elif v.place_dtype == INT16:
+        place_planes[double, int16_t](v, begin, end, NULL, NULL)
+    else:
+        place_planes[double, int32_t](v, begin, end, NULL, NULL)
+
+
+cdef int pool_run(Launch* L, int kind, Buf* x, Buf* out, Buf* place) noexcept nogil:
+    """Read the attributes (in the order of the twins) and share out the planes."""
+    cdef Pool v
+    cdef Py_ssize_t planes = x.shape[0] * x.shape[1]
+    if (x.dtype != FLOAT32 and x.dtype != FLOAT64) or out.dtype != x.dtype:
+        return BAD_DTYPE
+    v.place_dtype = UINT8
+    v.place = NULL
+    if place != NULL:
+        v.place, v.place_dtype = place.data, place.dtype
+        if place.dtype != UINT8 and place.dtype != INT16 and place.dtype != INT32:
+            return BAD_DTYPE
+    v.kind, v.dtype, v.x, v.out = kind, x.dtype, x.data, out.data
+    v.H, v.W, v.OH, v.OW = x.shape[2], x.shape[3], out.shape[2], out.shape[3]
+    v.KH, v.KW, v.sh, v.sw, v.ph, v.pw = L.ia[0], L.ia[1], L.ia[2], L.ia[3], L.ia[4], L.ia[5]
+    v.dh, v.dw, v.include_pad = 1, 1, False
+    if kind < AVG:
+        v.dh, v.dw = L.ia[6], L.ia[7]
+    else:
+        v.include_pad = L.ia[7] != 0
+    parallel_over(pool_part, &v, planes,
+                  POOL_GRAIN // (v.OH * v.OW * v.KH * v.KW + 1) + 1, threads_of(L))
+    return OK
+
+
+cdef int max_pool2d_run(Launch* L) noexcept nogil:
+    """out, place (may be NULL) from x."""
+    return pool_run(L, MAX, L.b[2], L.b[0], L.b[1])
+
+
+cdef int max_pool2d_backward_run(Launch* L) noexcept nogil:
+    """gx from g, place."""
+    return pool_run(L, MAX_BACKWARD, L.b[0], L.b[1], L.b[2])
+
+
+cdef int max_pool2d_gather_run(Launch* L) noexcept nogil:
+    """out from x, place."""
+    return pool_run(L, MAX_GATHER, L.b[1], L.b[0], L.b[2])
+
+
+cdef int avg_pool2d_run(Launch* L) noexcept nogil:
+    """out from x."""
+    return pool_run(L, AVG, L.b[1], L.b[0], NULL)
+
+
+cdef int avg_pool2d_backward_run(Launch* L) noexcept nogil:
+    """gx from g."""
+    return pool_run(L, AVG_BACKWARD, L.b[0], L.b[1], NULL)
+
+
+TABLE = {"max_pool2d": <size_t>&max_pool2d_run,
+         "max_pool2d_backward": <size_t>&max_pool2d_backward_run,
+         "max_pool2d_gather": <size_t>&max_pool2d_gather_run,
+         "avg_pool2d": <size_t>&avg_pool2d_run,
+         "avg_pool2d_backward": <size_t>&avg_pool2d_backward_run}

@@ -262,8 +262,8 @@ def _backward(cls, ctx, g, needs, saved, pattern, names, places):
 def _intermediate(cls, ctx, tensor):
     """A saved tensor that is neither input nor output: where it came from is not on the tape."""
     if ctx._dual:
-        raise GradientError(f"{cls.__name__}: its backward reads a saved intermediate result, whose "
-                            "tangent is not known; for forward over reverse save inputs and "
+        raise GradientError(f"{cls.__name__}: its backward reads a saved intermediate result, "
+                            "whose tangent is not known; for forward over reverse save inputs and "
                             "outputs alone")
     if not core.is_grad_enabled() or tensor.dtype.kind != "f":
         return tensor

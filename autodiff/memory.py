@@ -14,7 +14,7 @@ from .tapes import nodes
 __all__ = ["Reconciliation", "SavedArray", "SavedReport", "peak", "reconcile", "reset_peak",
            "saved_bytes", "saved_report", "stats", "track", "trim"]
 
-_earlier = (0, {})      # the highest peak from before a `track` started a new one: bytes, by category
+_earlier = (0, {})      # the peak from before a `track` started a new one: bytes, by category
 
 
 def stats():
@@ -65,7 +65,6 @@ class track:
         return self.peak_bytes - self.start_bytes
 
     def __enter__(self):
-        global _earlier
         before = stats()
         self._outer = (before["peak_bytes"], before["peak"])
         self.start_bytes, self.start = before["live_bytes"], before["live"]
@@ -145,8 +144,8 @@ class SavedReport(list):
         rows = [(text.nbytes(a.nbytes), text.shape(a.shape, a.dtype), f"{a.op}.{a.name}",
                  a.scope or "-", a.line.rpartition("/")[2], _category(a),
                  ", ".join(a.shared_with) or "-") for a in self]
-        table = text.columns(("bytes", "array", "saved by", "scope", "line", "counts as", "also by"),
-                             rows, left=7)
+        head = ("bytes", "array", "saved by", "scope", "line", "counts as", "also by")
+        table = text.columns(head, rows, left=7)
         parts = ", ".join(f"{text.nbytes(n)} {'saved' if c == 'temporary' else c}"
                           for c, n in self.by_category.items())
         return f"{table}\n{text.nbytes(self.total_bytes)} in {len(self)} arrays ({parts or 'none'})"
@@ -222,8 +221,8 @@ class Reconciliation:
                 ("residual", self.residual_bytes), ("resident", self.resident_bytes)]
         notes = ["tensors and scratch", "rounding to size classes", "free blocks, kept for reuse",
                  "Python, libraries, NumPy arrays", "the process, as the system sees it"]
-        return text.columns(("part", "bytes", ""), [(a, text.nbytes(n), f"  {note}") for (a, n), note
-                                                    in zip(rows, notes, strict=True)])
+        cells = [(name, note, text.nbytes(n)) for (name, n), note in zip(rows, notes, strict=True)]
+        return text.columns(("part", "which is", "bytes"), cells, left=2)
 
 
 def reconcile():

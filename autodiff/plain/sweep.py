@@ -85,7 +85,8 @@ def _sweep(roots, seeds, inputs, retain, create_graph):
                 results = _pull(node, grads, needs, create_graph)
                 for k, g in enumerate(results):
                     if g is not None and needs >> k & 1:
-                        _add(node.parents[k], node.indices[k], g, heap, touched, create_graph)
+                        _add(node.parents[k], node.indices[k], _fit(node, k, g), heap, touched,
+                             create_graph)
                 for listener in tape.modes.sweeps:
                     listener(node, grads, results)
             if not retain:
@@ -115,7 +116,7 @@ def _paths(roots, targets):
 
 
 def _pull(record, grads, needs, create_graph):
-    """Gradients of the inputs of one record, from the gradients of its outputs."""
+    """Gradients of the inputs of one record, as its rule returns them."""
     block = record.op
     if record.released:
         raise ReleasedTapeError(
@@ -135,17 +136,17 @@ def _pull(record, grads, needs, create_graph):
     if len(result) != len(record.parents):
         raise GradientError(f"{block.name}: its vjp returned {len(result)} gradients for "
                             f"{len(record.parents)} inputs")
-    return [None if x is None else _fit(block, k, x, record) for k, x in enumerate(result)]
+    return result
 
 
-def _fit(block, k, g, record):
+def _fit(record, k, g):
     """Sum over broadcast axes, cast to the input's dtype."""
     shape, dtype = record.input_shapes[k], record.input_dtypes[k]
     if isinstance(g, Deferred):
         return g
     if g.shape != shape:
         if len(g.shape) < len(shape):
-            raise ShapeError(f"{block.name}: its vjp gave a gradient of shape {g.shape} for input "
+            raise ShapeError(f"{record.name}: its vjp gave a gradient of shape {g.shape} for input "
                              f"{k} of shape {shape}")
         g = registry["sum_to"].call(g, shape)
     return g if g.dtype == dtype else registry["astype"].call(g, dtype)

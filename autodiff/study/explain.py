@@ -117,8 +117,9 @@ class Story:
 
     def _record(self, position, record):
         place = f", in {record.scope}" if record.scope else ""
-        yield (f"  {position}. {self.name(record)} = {record.name}: {record.op.formula or record.op.doc}"
-               f"   ({record.line.rpartition('/')[2]}{place})")
+        what = record.op.formula or record.op.doc
+        yield (f"  {position}. {self.name(record)} = {record.name}: {what}   "
+               f"({record.line.rpartition('/')[2]}{place})")
         off = {slot[1]: array for slot, array in _saved(record) if slot[0] == "in"}
         inputs = []
         for k, (parent, index) in enumerate(zip(record.parents, record.indices, strict=True)):
@@ -130,8 +131,8 @@ class Story:
                 absent = input_name(record.op, k) in record.op.optional
                 value = "(absent, or a constant not kept)" if absent else "a constant (not kept)"
             inputs.append(f"{_label(record, k)} = {value}")
-        attrs = [] if record.op.opaque else [f"{n} = {v}" for n, v in zip(record.op.attrs,
-                                                                         record.attrs)]
+        named = zip(record.op.attrs, record.attrs, strict=False)
+        attrs = [] if record.op.opaque else [f"{n} = {v}" for n, v in named]
         yield f"       inputs  {';  '.join([*inputs, *attrs]) or 'none'}"
         for k, (sizes, dtype) in enumerate(zip(record.shapes, record.dtypes, strict=True)):
             yield f"       output  {text.shape(sizes, dtype)} {self.shown(record, k)}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from . import functional as F
 from .errors import ArgumentError, ModuleError
-from .module import Module
+from .module import MODULE, Module
 
 
 class _Ordered(Module):
@@ -31,7 +31,7 @@ class _Ordered(Module):
 
     def __setitem__(self, index, module):
         name = [n for n, _ in self.named_children()][self._position(index)]
-        self.add_module(name, module) if name not in self._members else setattr(self, name, module)
+        setattr(self, name, module)
 
     def __delitem__(self, index):
         modules = self._list()
@@ -94,8 +94,9 @@ class Sequential(_Ordered):
 
     def forward(self, input):
         values = self.__dict__
-        for name in self._members:
-            input = values[name](input)
+        for name, kind in self._members.items():
+            if kind == MODULE:
+                input = values[name](input)
         return input
 
 

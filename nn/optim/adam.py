@@ -32,8 +32,8 @@ class Adam(Optimizer):
                 raise ValueRangeError(f"{type(self).__name__}: betas must be in [0, 1), got "
                                       f"{group['betas']}")
 
-    def _start(self, p, group):
-        state = {"step": self.first_count(), "exp_avg": zeros_like(p), "exp_avg_sq": zeros_like(p)}
+    def _start(self, p, group, count):
+        state = {"step": count, "exp_avg": zeros_like(p), "exp_avg_sq": zeros_like(p)}
         if group["amsgrad"]:
             state["max_exp_avg_sq"] = zeros_like(p)
         return state

@@ -99,20 +99,27 @@ class Optimizer:
         return loss
 
     def _step_group(self, group, rate):
-        pairs = [(p, g) for p in group["params"] if (g := p.grad) is not None]
-        if not pairs:
+        states, work, count = self.state, [], None
+        for p in group["params"]:
+            g = p.grad
+            if g is None:
+                continue
+            state = states.get(p)
+            if state is None:
+                count = _number(0, np.float32) if count is None else count
+                state = states[p] = self._start(p, group, count)
+            work.append((p, g, state))
+        if not work:
             return
-        lr = self._rate(group, rate)
-        for p, _ in pairs:
-            if p not in self.state:
-                self.state[p] = self._start(p, group)
         if self.counts_steps:
-            self._count(pairs)
-        for p, g in pairs:
-            self._update(p, g, self.state[p], lr, group)
+            self._count(group, work)
+        lr = self._rate(group, rate)
+        for p, g, state in work:
+            self._update(p, g, state, lr, group)
 
-    def _start(self, p, group):
-        """The state of a parameter before its first step."""
+    def _start(self, p, group, count):
+        """The state of a parameter before its first step; `count` is the 0-d tensor of steps that
+        it shares with others of its group that start now."""
         return {}
 
     def _update(self, p, g, state, lr, group):
@@ -137,31 +144,26 @@ class Optimizer:
         for group, rate in zip(self.param_groups, self._rates, strict=True):
             self._rate(group, rate)
 
-    def _count(self, pairs):
-        """Add 1 to the step count of each parameter in `pairs`.
+    def _count(self, group, work):
+        """Add 1 to the step count of each parameter at work.
 
-        Parameters that have always stepped together share one count, which costs one launch.
+        Parameters of a group that have always stepped together share one count: one launch.
         """
         counts = {}
-        for p, _ in pairs:
-            t = self.state[p]["step"]
-            counts.setdefault(id(t), (t, []))[1].append(p)
-        holders = {}
-        for s in self.state.values():
-            holders[id(s["step"])] = holders.get(id(s["step"]), 0) + 1
-        for key, (t, members) in counts.items():
-            if len(members) < holders[key]:     # someone stays behind: these go on by themselves
+        for _, _, state in work:
+            counts.setdefault(id(state["step"]), []).append(state)
+        behind = set()
+        if len(work) < len(group["params"]):    # whose counts must not move
+            moving = {id(state) for _, _, state in work}
+            rest = (self.state.get(p) for p in group["params"])
+            behind = {id(s["step"]) for s in rest if s is not None and id(s) not in moving}
+        for key, states in counts.items():
+            t = states[0]["step"]
+            if key in behind:
                 t = _number(t.item(), t.dtype)
-                for p in members:
-                    self.state[p]["step"] = t
+                for state in states:
+                    state["step"] = t
             ad.increment_(t)
-
-    def first_count(self):
-        """The step count of a parameter that starts now: shared with others that start now."""
-        for s in self.state.values():
-            if s["step"].item() == 0:
-                return s["step"]
-        return _number(0, np.float32)
 
     # Saving
 
@@ -190,7 +192,7 @@ class Optimizer:
                                  f"optimizer has {own}")
         of_index = {k: p for s, g in zip(saved, self.param_groups, strict=True)
                     for k, p in zip(s["params"], g["params"], strict=True)}
-        groups = [{**{k: v for k, v in s.items() if k in self.defaults}, "params": g["params"]}
+        groups = [{**s, "params": g["params"]}
                   for s, g in zip(saved, self.param_groups, strict=True)]
         state = self._taken(state_dict["state"], of_index)
         for group in groups:
@@ -208,7 +210,8 @@ class Optimizer:
             if k not in of_index:
                 raise StateDictError(f"{type(self).__name__}: state for unknown parameter {k!r}")
             p = of_index[k]
-            expected = set(self._start(p, self._group_of(p)))
+            number, group = self._group_of(p)
+            expected = set(self._start(p, group, None))
             if missing := expected - set(entries) - {"step"}:
                 raise StateDictError(f"{type(self).__name__}: the state of parameter {k} has no "
                                      f"{sorted(missing)[0]!r}")
@@ -217,9 +220,9 @@ class Optimizer:
                 value = entries.get(name, 1)
                 if name == "step":
                     count = float(value.item() if hasattr(value, "item") else value)
-                    if count not in steps:
-                        steps[count] = _number(count, np.float32)
-                    state[p][name] = steps[count]
+                    if (number, count) not in steps:
+                        steps[number, count] = _number(count, np.float32)
+                    state[p][name] = steps[number, count]
                     continue
                 if tuple(value.shape) != p.shape:
                     raise StateDictError(f"{type(self).__name__}: {name} of parameter {k} has shape "
@@ -228,7 +231,8 @@ class Optimizer:
         return state
 
     def _group_of(self, p):
-        return next(g for g in self.param_groups if any(q is p for q in g["params"]))
+        return next((k, g) for k, g in enumerate(self.param_groups)
+                    if any(q is p for q in g["params"]))
 
     def __repr__(self):
         lines = [f"{type(self).__name__} ("]

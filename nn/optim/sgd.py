@@ -25,8 +25,8 @@ class SGD(Optimizer):
         # Without dampening a buffer of zeros is the same start; else the count tells the first.
         self.counts_steps = self.counts_steps or bool(group["momentum"] and group["dampening"])
 
-    def _start(self, p, group):
-        state = {"step": self.first_count()} if self.counts_steps else {}
+    def _start(self, p, group, count):
+        state = {"step": count} if self.counts_steps else {}
         if group["momentum"]:
             state["momentum_buffer"] = zeros_like(p)
         return state

@@ -1,0 +1,303 @@
+# A whole LSTM layer, forward and backward, some time steps at a time.
+# Invariant: the inputs' product for a chunk of steps is one product over all its
+# rows; then each thread runs the recurrence of its own rows of the batch through
+# the chunk, so threads wait for each other once a chunk, not once a step.
+#
+# Gates lie in PyTorch's order along the last axis: input, forget, cell, output.
+from libc.string cimport memcpy, memset
+
+from kernels.blas cimport gemm, gemv
+from kernels.launch cimport BAD_DTYPE, FLOAT32, FLOAT64, OK, Buf, Launch, parallel_over, threads_of
+from kernels.rows cimport row_sigmoid, row_tanh
+from kernels.types cimport real
+
+cdef enum:
+    ROWS = 512                  # of a chunk; autodiff/ops/recurrent.py sizes the scratch by it
+    GRAIN = 1 << 17             # multiply-adds
+
+cdef struct Layer:
+    Launch* L
+    Buf* x
+    Buf* h0
+    Buf* c0
+    Buf* w_ih
+    Buf* w_hh
+    Py_ssize_t steps, batch, inputs, hidden
+    Py_ssize_t chunk, begin, end            # steps of the present chunk
+    char* gates                             # of its first step (forward)
+    char* da                                # gradients of its gates (backward)
+
+
+cdef int describe(Layer* s, Launch* L, int at) noexcept nogil:
+    s.L = L
+    s.x, s.h0, s.c0, s.w_ih, s.w_hh = L.b[at], L.b[at + 1], L.b[at + 2], L.b[at + 3], L.b[at + 4]
+    if s.x.dtype != FLOAT32 and s.x.dtype != FLOAT64:
+        return BAD_DTYPE
+    s.steps, s.batch, s.inputs = s.x.shape[0], s.x.shape[1], s.x.shape[2]
+    s.hidden = s.h0.shape[1]
+    s.chunk = min(s.steps, ROWS // max(s.batch, <Py_ssize_t>1) + 1)
+    return OK
+
+
+cdef inline Py_ssize_t grain(Py_ssize_t work) noexcept nogil:
+    return GRAIN // (work + 1) + 1
+
+
+cdef inline real* row(Buf* b, Py_ssize_t at, real* type) noexcept nogil:
+    return <real*>b.data + at
+
+
+# Forward.
+
+cdef void inputs_rows(Layer* s, Py_ssize_t begin, Py_ssize_t end, real* type) noexcept nogil:
+    """Rows of the chunk: gates = bias + x w_ih^T."""
+    cdef Py_ssize_t i, width = 4 * s.hidden
+    cdef real* bias = <real*>s.L.work
+    cdef real* z = <real*>s.gates + begin * width
+    for i in range(end - begin):
+        memcpy(z + i * width, bias, width * sizeof(real))
+    gemm(False, True, end - begin, width, s.inputs, <real>1,
+         row(s.x, (s.begin * s.batch + begin) * s.inputs, type), s.inputs,
+         row(s.w_ih, 0, type), s.inputs, <real>1, z, width)
+
+
+cdef void inputs_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thread) noexcept nogil:
+    cdef Layer* s = <Layer*>context
+    if s.x.dtype == FLOAT32:
+        inputs_rows(s, begin, end, <float*>NULL)
+    else:
+        inputs_rows(s, begin, end, <double*>NULL)
+
+
+cdef void forward_rows(Layer* s, Py_ssize_t begin, Py_ssize_t end, real* type) noexcept nogil:
+    """Rows [begin, end) of the batch through the chunk's steps."""
+    cdef Py_ssize_t t, n, j, h = s.hidden, count = end - begin
+    cdef real* z
+    cdef real* before
+    cdef real* out
+    cdef real* c
+    cdef real* old
+    cdef bint kept = s.L.b[3] != NULL
+    for t in range(s.begin, s.end):
+        z = <real*>s.gates + ((t - s.begin) * s.batch + begin) * 4 * h
+        if t > 0:
+            before = row(s.L.b[0], ((t - 1) * s.batch + begin) * h, type)
+        else:
+            before = row(s.h0, begin * h, type)
+        if count == 1:
+            gemv(False, 4 * h, h, <real>1, row(s.w_hh, 0, type), h, before, 1, <real>1, z, 1)
+        else:
+            gemm(False, True, count, 4 * h, h, <real>1, before, h, row(s.w_hh, 0, type), h,
+                 <real>1, z, 4 * h)
+        for n in range(begin, end):
+            out = row(s.L.b[0], (t * s.batch + n) * h, type)
+            c = row(s.L.b[3], (t * s.batch + n) * h, type) if kept else \
+                row(s.L.b[1], n * h, type)
+            if t == 0:
+                old = row(s.c0, n * h, type)
+            else:
+                old = c - s.batch * h if kept else c
+            row_sigmoid(z, z, 2 * h)
+            row_tanh(z + 2 * h, z + 2 * h, h)
+            row_sigmoid(z + 3 * h, z + 3 * h, h)
+            for j in range(h):
+                c[j] = z[h + j] * old[j] + z[j] * z[2 * h + j]
+            row_tanh(out, c, h)
+            for j in range(h):
+                out[j] *= z[3 * h + j]
+            z += 4 * h
+
+
+cdef void forward_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thread) noexcept nogil:
+    cdef Layer* s = <Layer*>context
+    if s.x.dtype == FLOAT32:
+        forward_rows(s, begin, end, <float*>NULL)
+    else:
+        forward_rows(s, begin, end, <double*>NULL)
+
+
+cdef int forward(Launch* L, Layer* s, real* type) noexcept nogil:
+    cdef Py_ssize_t j, width = 4 * s.hidden, state = s.batch * s.hidden
+    cdef real* bias = <real*>L.work
+    for j in range(width):
+        bias[j] = 0
+        if L.b[9] != NULL:
+            bias[j] += (<real*>L.b[9].data)[j]
+        if L.b[10] != NULL:
+            bias[j] += (<real*>L.b[10].data)[j]
+    s.begin = 0
+    while s.begin < s.steps:
+        s.end = min(s.begin + s.chunk, s.steps)
+        s.gates = <char*>(bias + width)
+        if L.b[2] != NULL:
+            s.gates = <char*>row(L.b[2], s.begin * s.batch * width, type)
+        parallel_over(inputs_part, s, (s.end - s.begin) * s.batch, grain(width * s.inputs),
+                      threads_of(L))
+        parallel_over(forward_part, s, s.batch,
+                      grain((s.end - s.begin) * width * (s.hidden + 16)), threads_of(L))
+        s.begin = s.end
+    if s.steps == 0:
+        memcpy(L.b[1].data, s.c0.data, state * sizeof(real))
+    elif L.b[3] != NULL:
+        memcpy(L.b[1].data, row(L.b[3], (s.steps - 1) * state, type), state * sizeof(real))
+    return OK
+
+
+cdef int lstm_run(Launch* L) noexcept nogil:
+    """out, cn, gates, cells; x, h0, c0, w_ih, w_hh, b_ih, b_hh.  Contiguous.
+
+    Scratch: one row of gates, and a chunk's where gates are not kept.  cn holds the running
+    cell state where cells are not kept.
+    """
+    cdef Layer s
+    cdef int status = describe(&s, L, 4)
+    if status != OK:
+        return status
+    if s.x.dtype == FLOAT32:
+        return forward(L, &s, <float*>NULL)
+    return forward(L, &s, <double*>NULL)
+
+
+# Backward: the chunks from the last to the first.
+
+cdef void backward_rows(Layer* s, Py_ssize_t begin, Py_ssize_t end, real* type) noexcept nogil:
+    """Rows [begin, end) of the batch back through the chunk: da, and the running dh and dc."""
+    cdef Py_ssize_t t, n, j, h = s.hidden, at
+    cdef real* dh_all = <real*>s.L.work
+    cdef real* dc_all = dh_all + s.batch * h
+    cdef real* da
+    cdef real* dh
+    cdef real* dc
+    cdef real* a
+    cdef real* c
+    cdef real* old
+    cdef real i_, f_, g_, o_, tc, dcj
+    for t in range(s.end - 1, s.begin - 1, -1):
+        for n in range(begin, end):
+            at = (t * s.batch + n) * h
+            da = <real*>s.da + ((t - s.begin) * s.batch + n) * 4 * h
+            dh, dc = dh_all + n * h, dc_all + n * h
+            a = row(s.L.b[14], 4 * at, type)
+            c = row(s.L.b[15], at, type)
+            old = c - s.batch * h if t > 0 else row(s.c0, n * h, type)
+            if s.L.b[6] != NULL:
+                for j in range(h):
+                    dh[j] += row(s.L.b[6], at, type)[j]
+            row_tanh(da + 3 * h, c, h)
+            for j in range(h):
+                i_, f_, g_, o_, tc = a[j], a[h + j], a[2 * h + j], a[3 * h + j], da[3 * h + j]
+                dcj = dc[j] + dh[j] * o_ * (1 - tc * tc)
+                da[j] = dcj * g_ * i_ * (1 - i_)
+                da[h + j] = dcj * old[j] * f_ * (1 - f_)
+                da[2 * h + j] = dcj * i_ * (1 - g_ * g_)
+                da[3 * h + j] = dh[j] * tc * o_ * (1 - o_)
+                dc[j] = dcj * f_
+        da = <real*>s.da + ((t - s.begin) * s.batch + begin) * 4 * h
+        gemm(False, False, end - begin, h, 4 * h, <real>1, da, 4 * h, row(s.w_hh, 0, type), h,
+             <real>0, dh_all + begin * h, h)
+
+
+cdef void backward_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thread) noexcept nogil:
+    cdef Layer* s = <Layer*>context
+    if s.x.dtype == FLOAT32:
+        backward_rows(s, begin, end, <float*>NULL)
+    else:
+        backward_rows(s, begin, end, <double*>NULL)
+
+
+cdef void weights_rows(Layer* s, Py_ssize_t begin, Py_ssize_t end, real* type) noexcept nogil:
+    """Rows [begin, end) of the weights' gradients, the chunk's share added."""
+    cdef Launch* L = s.L
+    cdef Py_ssize_t h = s.hidden, width = 4 * h, rows = (s.end - s.begin) * s.batch, k, j
+    cdef Py_ssize_t count = end - begin, first = 0
+    cdef real* da = <real*>s.da + begin
+    cdef real* db
+    if L.ia[0] & 8:
+        gemm(True, False, count, s.inputs, rows, <real>1, da, width,
+             row(s.x, s.begin * s.batch * s.inputs, type), s.inputs,
+             <real>1, row(L.b[3], begin * s.inputs, type), s.inputs)
+    if L.ia[0] & 16:
+        if s.begin == 0:
+            gemm(True, False, count, h, s.batch, <real>1, da, width, row(s.h0, 0, type), h,
+                 <real>1, row(L.b[4], begin * h, type), h)
+            first = s.batch
+        if rows > first:
+            gemm(True, False, count, h, rows - first, <real>1, da + first * width, width,
+                 row(L.b[13], ((s.begin - 1) * s.batch + first) * h, type), h,
+                 <real>1, row(L.b[4], begin * h, type), h)
+    if L.ia[0] & 32:
+        db = row(L.b[5], begin, type)
+        for k in range(rows):
+            for j in range(count):
+                db[j] += da[k * width + j]
+
+
+cdef void weights_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thread) noexcept nogil:
+    cdef Layer* s = <Layer*>context
+    if s.x.dtype == FLOAT32:
+        weights_rows(s, begin, end, <float*>NULL)
+    else:
+        weights_rows(s, begin, end, <double*>NULL)
+
+
+cdef void dx_rows(Layer* s, Py_ssize_t begin, Py_ssize_t end, real* type) noexcept nogil:
+    """Rows of the chunk: dx = da w_ih."""
+    cdef Py_ssize_t width = 4 * s.hidden
+    gemm(False, False, end - begin, s.inputs, width, <real>1, <real*>s.da + begin * width, width,
+         row(s.w_ih, 0, type), s.inputs, <real>0,
+         row(s.L.b[0], (s.begin * s.batch + begin) * s.inputs, type), s.inputs)
+
+
+cdef void dx_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thread) noexcept nogil:
+    cdef Layer* s = <Layer*>context
+    if s.x.dtype == FLOAT32:
+        dx_rows(s, begin, end, <float*>NULL)
+    else:
+        dx_rows(s, begin, end, <double*>NULL)
+
+
+cdef int backward(Launch* L, Layer* s, real* type) noexcept nogil:
+    cdef Py_ssize_t state = s.batch * s.hidden, rows
+    cdef real* dh = <real*>L.work
+    cdef real* dc = dh + state
+    cdef int k
+    s.da = <char*>(dc + state)
+    memset(dh, 0, 2 * state * sizeof(real))
+    if L.b[7] != NULL:
+        memcpy(dc, L.b[7].data, state * sizeof(real))
+    for k in range(3, 6):
+        memset(L.b[k].data, 0, L.b[k].n * sizeof(real))
+    s.end = s.steps
+    while s.end > 0:
+        s.begin = max(s.end - s.chunk, <Py_ssize_t>0)
+        rows = (s.end - s.begin) * s.batch
+        parallel_over(backward_part, s, s.batch,
+                      grain((s.end - s.begin) * 4 * s.hidden * (s.hidden + 16)), threads_of(L))
+        if L.ia[0] & 56:
+            parallel_over(weights_part, s, 4 * s.hidden, grain(rows * (s.inputs + s.hidden)),
+                          threads_of(L))
+        if L.ia[0] & 1:
+            parallel_over(dx_part, s, rows, grain(4 * s.hidden * s.inputs), threads_of(L))
+        s.end = s.begin
+    if L.ia[0] & 2:
+        memcpy(L.b[1].data, dh, state * sizeof(real))
+    if L.ia[0] & 4:
+        memcpy(L.b[2].data, dc, state * sizeof(real))
+    return OK
+
+
+cdef int lstm_backward_run(Launch* L) noexcept nogil:
+    """dx, dh0, dc0, dw_ih, dw_hh, db; g_out, g_cn, x, h0, c0, w_ih, w_hh, out, gates, cells.
+
+    Contiguous; ia: needs, a bit for each output.  Scratch: dh and dc, and a chunk's gates.
+    """
+    cdef Layer s
+    cdef int status = describe(&s, L, 8)
+    if status != OK:
+        return status
+    if s.x.dtype == FLOAT32:
+        return backward(L, &s, <float*>NULL)
+    return backward(L, &s, <double*>NULL)
+
+
+TABLE = {"lstm": <size_t>&lstm_run, "lstm_backward": <size_t>&lstm_backward_run}

@@ -96,11 +96,16 @@ class Case:
                         if call.input_name(block, k) in written and self.arrays[k] is not None]
 
     def __call__(self, *tensors):
+        out, written = self.run(*tensors)
+        return written if out is None else out
+
+    def run(self, *tensors):
+        """(what the operation returns, the copies that it wrote to)."""
         tensors = list(tensors)
         for k in self.written:
             tensors[k] = registry["copy"].call(tensors[k])
         out = self.block.call(*call.group(self.block, tensors), *self.attrs)
-        return tuple(tensors[k] for k in self.written) if out is None else out
+        return out, tuple(tensors[k] for k in self.written)
 
     def tensors(self):
         """The inputs as Tensors (numbers and None stay)."""

@@ -190,7 +190,7 @@ def setitem_vjp(g, needs, index):
 def _without(g, write, *where):
     """g with zeros where `write` writes. No write in place to g: forward mode passes here too."""
     from .creation import zeros, zeros_like
-    mask = write(zeros(g.shape, dtype=dtypes.bool_), True, *where)
+    mask = write(zeros(g.shape, dtype=dtypes.bool_), np.asarray(True), *where)
     return registry["where"].call(mask, zeros_like(g), g)
 
 

@@ -19,7 +19,7 @@ cdef enum:
     BLOCK_S = 256
     GRAIN = 1 << 17             # multiply-adds
 
-cdef struct Matrix:             # (rows, columns) of one batch; element (i, j) at i * row + j * column
+cdef struct Matrix:             # one batch: element (i, j) at i * row + j * column
     Py_ssize_t row, column, ld
     bint transposed             # stored (columns, rows)
 

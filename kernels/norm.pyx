@@ -339,7 +339,8 @@ cdef void batch_backward(Norm* s, Py_ssize_t begin, Py_ssize_t end, real* type) 
                     dx[at + j] = a * (g[at + j] - b - (x[at + j] - m) * t)
             else:
                 for j in range(width):
-                    dx[at + j] = scale[j] * (g[at + j] - mean_g[j] - (x[at + j] - mean[j]) * tilt[j])
+                    dx[at + j] = scale[j] * (g[at + j] - mean_g[j]
+                                             - (x[at + j] - mean[j]) * tilt[j])
 
 
 cdef void batch_backward_part(void* context, Py_ssize_t begin, Py_ssize_t end,

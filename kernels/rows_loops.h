@@ -162,8 +162,8 @@ static inline double NAME(row_deviation)(const R* x, R mean, ptrdiff_t n) {
 /* sum y (x - mean) */
 static inline double NAME(row_centred_dot)(const R* y, const R* x, R mean, ptrdiff_t n) {
     ROW_SUM(V a = NAME(load)(y + at); V b = NAME(load)(x + at) - mean,
-            V a = NAME(load_part)(y + i, n - i, 0); V b = NAME(load_part)(x + i, n - i, mean) - mean,
-            a * b)
+            V a = NAME(load_part)(y + i, n - i, 0);
+            V b = NAME(load_part)(x + i, n - i, mean) - mean, a * b)
 }
 
 /* sum (x - y)^2 */

@@ -37,7 +37,7 @@ def check(q, k, v, mask, causal, scale=0.3, g=None):
     out, lse = reference.attention(*wide, wide_mask, causal, scale)
     expected = out, lse, *reference.attention_backward(g, *wide, wide_mask, out, lse, causal, scale)
     tolerance = 2e-5 if q.dtype == np.float32 else 1e-12
-    for a, b in zip(got, expected):
+    for a, b in zip(got, expected, strict=True):
         np.testing.assert_allclose(a, np.broadcast_to(b, a.shape), rtol=tolerance, atol=tolerance)
 
 

@@ -35,7 +35,7 @@ def test_forward_and_backward(size, biases, dtype):
     work = (chunk(steps, batch) * batch + 1) * 4 * hidden * args[0].itemsize
     kernels.call("lstm", outs, args, work_bytes=work)
     tolerance = 1e-5 if dtype == np.float32 else 1e-12
-    for got, wanted in zip(outs, expected):
+    for got, wanted in zip(outs, expected, strict=True):
         np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
     bare = [np.full_like(outs[0], np.nan), np.full_like(outs[1], np.nan), None, None]
     kernels.call("lstm", bare, args, work_bytes=work)
@@ -54,6 +54,6 @@ def test_forward_and_backward(size, biases, dtype):
                      work_bytes=work)
         wanted = reference.lstm_backward(*[None if a is None else a.astype(np.float64) for a in g],
                                          *wide[:5], expected[0], *expected[2:], needs)
-        for got, want in zip(grads, wanted):
+        for got, want in zip(grads, wanted, strict=True):
             scale = max(np.abs(want).max(initial=0), 1)
             np.testing.assert_allclose(got, want, rtol=10 * tolerance, atol=10 * tolerance * scale)

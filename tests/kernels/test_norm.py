@@ -36,7 +36,7 @@ def test_layer_norm(shape, ndim, affine, dtype):
     expected = reference.layer_norm(*double(x, w, b), ndim, 1e-5)
     out, mean, rstd = np.empty_like(x), np.empty(lead, dtype), np.empty(lead, dtype)
     kernels.call("layer_norm", [out, mean, rstd], [x, w, b], ia=(ndim,), fa=(1e-5,))
-    for got, wanted in zip((out, mean, rstd), expected):
+    for got, wanted in zip((out, mean, rstd), expected, strict=True):
         close(got, wanted, dtype)
     kernels.call("layer_norm", [out, None, None], [x, w, b], ia=(ndim,), fa=(1e-5,))
     close(out, expected[0], dtype)
@@ -46,7 +46,7 @@ def test_layer_norm(shape, ndim, affine, dtype):
         kernels.call("layer_norm_backward", outs, [g, x, w, mean, rstd], ia=(ndim, needs),
                      work_bytes=64 * int(np.prod(normal)) * x.itemsize)
         expected = reference.layer_norm_backward(*double(g, x, w, mean, rstd), ndim, needs)
-        for got, wanted in zip(outs, expected):
+        for got, wanted in zip(outs, expected, strict=True):
             close(got, wanted, dtype, 20)
 
 
@@ -64,7 +64,7 @@ def test_batch_norm(shape, affine, dtype):
         expected = reference.batch_norm(*double(x, w, b), 1e-5)
     out, mean, var = np.empty_like(x), np.empty(c, dtype), np.empty(c, dtype)
     kernels.call("batch_norm", [out, mean, var], [x, w, b], fa=(1e-5,))
-    for got, wanted in zip((out, mean, var), expected):
+    for got, wanted in zip((out, mean, var), expected, strict=True):
         close(got, wanted, dtype)
     kernels.call("batch_norm_inference", [out], [x, mean, var, w, b], fa=(1e-5,))
     close(out, reference.batch_norm_inference(*double(x, mean, var, w, b), 1e-5), dtype)
@@ -75,7 +75,7 @@ def test_batch_norm(shape, affine, dtype):
                 for k, s in enumerate((shape, c, c))]
         kernels.call("batch_norm_backward", outs, [g, x, w, mean, var], ia=(needs,), fa=(1e-5,))
         expected = reference.batch_norm_backward(*double(g, x, w, mean, var), needs, 1e-5)
-        for got, wanted in zip(outs, expected):
+        for got, wanted in zip(outs, expected, strict=True):
             close(got, wanted, dtype, 20)
 
 

@@ -55,7 +55,7 @@ def test_adam(n, decoupled, maximize, decay, amsgrad, dtype):
                                    1e-8, decay)
         kernels.call("adam_", [], [p, g, m, v, top, lr, step], ia=(decoupled, maximize),
                      fa=(0.9, 0.999, 1e-8, decay))
-        for got, wanted in zip((p, m, v, top), expected):
+        for got, wanted in zip((p, m, v, top), expected, strict=True):
             if got is not None:
                 close(got, wanted, dtype)
     assert step == 4

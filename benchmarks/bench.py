@@ -40,10 +40,8 @@ def run(args):
     from rich.console import Console
 
     from . import figures, tables
-    console = Console()
-    console = console if console.width <= tables.WIDTH else Console(width=tables.WIDTH)
     paths = figures.draw(report, folder)
-    tables.show(report, console)
+    tables.show(report, Console(width=tables.WIDTH))
     print(f"written: {folder / 'bench.json'}" + "".join(f", {p}" for p in paths))
     goals = [w["training"]["goal"] for w in report["workloads"]]
     return int(any(g is not None and not g["met"] for g in goals))
@@ -51,7 +49,7 @@ def run(args):
 
 def measure(names, options):
     """Run the named workloads and checks; the report as schema.py describes it."""
-    import nn
+    import nn.data
 
     from . import fresh, lab, machine, schema
     from .progress import Bar

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 import autodiff as ad
+from autodiff import memory, profile
 
 CATEGORIES = ("parameter", "buffer", "optimizer state", "gradient", "input", "saved", "temporary")
 
@@ -77,7 +78,7 @@ def _round(parts, seconds):
 
 def live_bytes():
     """{category: bytes} of everything the engine holds now."""
-    live = ad.memory.stats()["live"]
+    live = memory.stats()["live"]
     return {c: int(live.get(c, 0)) for c in CATEGORIES}
 
 
@@ -87,9 +88,9 @@ def peak_bytes(function, baseline=None):
     `baseline` ({category: bytes}), what was held before the model was made, is taken off.
     """
     baseline = baseline or {}
-    ad.memory.reset_peak()
+    memory.reset_peak()
     kept = function()
-    at_peak = ad.memory.stats()["peak"]
+    at_peak = memory.stats()["peak"]
     del kept
     peak = {c: int(at_peak.get(c, 0)) - baseline.get(c, 0) for c in CATEGORIES}
     return {"total": sum(peak.values()), **peak}
@@ -97,10 +98,10 @@ def peak_bytes(function, baseline=None):
 
 def flops(function):
     """Run `function`; {phase: floating-point operations}, counted from the operations' shapes."""
-    with ad.profile.profile() as profile:
+    with profile.profile() as seen:
         kept = function()
     del kept
-    return {phase: int(count) for phase, count in profile.flops.items()}
+    return {phase: int(count) for phase, count in seen.flops.items()}
 
 
 class Step:

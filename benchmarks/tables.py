@@ -4,6 +4,7 @@ Invariant: a table says its units in its head, and every figure is a function of
 (schema.py), so that a stored report prints the same tables again.
 """
 
+import math
 import textwrap
 
 from rich import box
@@ -13,6 +14,7 @@ from .machine import busy, describe
 from .measure import CATEGORIES
 
 WIDTH = 100
+STEP = ("forward", "backward", "update")
 SHORT = {"parameter": "param", "buffer": "buffer", "optimizer state": "optim",
          "gradient": "grad", "input": "input", "saved": "saved", "temporary": "temp"}
 LABEL = {"inference": "inference", "forward": "train forward", "backward": "train backward",
@@ -25,15 +27,17 @@ def figure(value, digits=3):
         return "-"
     if value == 0:
         return "0"
-    if abs(value) >= 10 ** (digits - 1):
-        return f"{value:,.0f}"
-    whole = len(str(int(abs(value)))) if abs(value) >= 1 else 0
-    places = digits - whole
-    if whole == 0:              # keep significant digits of small numbers
-        while abs(value) < 10.0 ** (digits - 1 - places) and places < digits + 3:
-            places += 1
-        places = min(places, digits + 1)
-    return f"{value:.{places}f}"
+    power = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))   # after rounding
+    places = min(max(0, digits - 1 - power), digits + 1)
+    return f"{value:,.{places}f}"
+
+
+def times(value):
+    """A multiple: '3.12x', and from a million on '12.3Mx', '12.3Gx'."""
+    if value is None:
+        return "-"
+    size, letter = scale([value], [(1.0, ""), (1e6, "M"), (1e9, "G"), (1e12, "T")])
+    return f"{figure(value / size)}{letter}x"
 
 
 def scale(values, units):
@@ -46,8 +50,9 @@ def scale(values, units):
     return best
 
 
-BYTES = [(1e3, "kB"), (1e6, "MB"), (1e9, "GB")]
-FLOPS = [(1e3, "kFLOP"), (1e6, "MFLOP"), (1e9, "GFLOP"), (1e12, "TFLOP"), (1e15, "PFLOP")]
+BYTES = [(1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB")]
+FLOPS = [(1.0, "FLOP"), (1e3, "kFLOP"), (1e6, "MFLOP"), (1e9, "GFLOP"), (1e12, "TFLOP"),
+         (1e15, "PFLOP")]
 TIMES = [(1e-6, "µs"), (1e-3, "ms"), (1.0, "s")]
 
 
@@ -57,32 +62,64 @@ def quantity(value, units):
     return f"{figure(value / size)} {name}"
 
 
-def _table(*columns, title=None):
+def cell(value):
+    """A figure of at most five characters below 1000: '123', '12.3', '1.23', '0.12', '<0.01'."""
+    if 0 < value < 0.01:
+        return "<0.01"
+    return f"{value:.2f}" if 0 < value < 1 else figure(value)
+
+
+def spread(timing):
+    """Quartile distance in percent of the median."""
+    return f"{100 * (timing['q3'] - timing['q1']) / timing['median']:.0f}"
+
+
+def _table(*columns, title=None, gap=1):
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold",
-                  padding=(0, 1, 0, 0), pad_edge=False)
+                  padding=(0, gap, 0, 0), pad_edge=False)
     for k, name in enumerate(columns):
         table.add_column(name, justify="right" if k else "left", no_wrap=True)
     return table
 
 
 def phases(workload):
-    """The main table of a workload: time, spread, peak bytes by category, operations."""
-    found = workload["phases"]
-    rows = list(found)
-    seconds, second = scale([found[p]["seconds"]["median"] for p in rows], TIMES)
-    size, byte = scale([found[p]["peak"]["total"] for p in rows], BYTES)
-    ops, op = scale([found[p]["flops"] for p in rows], FLOPS)
-    shown = [c for c in CATEGORIES if any(found[p]["peak"][c] for p in rows)]
-    table = _table("", f"time {second}", "quartiles", f"peak {byte}", *(SHORT[c] for c in shown),
-                   op)
-    for p in rows:
-        if p == "prediction":
-            table.add_section()
-        t, peak = found[p]["seconds"], found[p]["peak"]
-        table.add_row(LABEL[p], figure(t["median"] / seconds),
-                      f"{figure(t['q1'] / seconds)}-{figure(t['q3'] / seconds)}",
-                      figure(peak["total"] / size), *(figure(peak[c] / size) for c in shown),
-                      figure(found[p]["flops"] / ops))
+    """The main table of a workload: time, spread, peak bytes by category, operations.
+
+    Below the phases: the whole step (sum of times, highest peak), its multiples of inference, one
+    prediction, and the multiples of it that the whole training run was.
+    """
+    found, many = workload["phases"], workload["multiples"]
+    seconds, second = scale([p["seconds"]["median"] for p in found.values()], TIMES)
+    size, byte = scale([p["peak"]["total"] for p in found.values()], BYTES)
+    ops, op = scale([p["flops"] for p in found.values()], FLOPS)
+    shown = [c for c in CATEGORIES if any(p["peak"][c] for p in found.values())]
+    table = _table("", f"time {second}", "IQR %", f"peak {byte}", *(SHORT[c] for c in shown), op,
+                   gap=1 if len(shown) < len(CATEGORIES) else 0)
+
+    def row(label, time, spread, peak, flops):
+        table.add_row(label, figure(time / seconds), spread, cell(peak["total"] / size),
+                      *(cell(peak[c] / size) for c in shown), cell(flops / ops))
+
+    def phase(name):
+        t = found[name]["seconds"]
+        row(LABEL[name], t["median"], spread(t), found[name]["peak"], found[name]["flops"])
+
+    def ratios(label, multiple):
+        table.add_row(label, times(multiple["seconds"]), "",
+                      times(multiple["peak"]) if "peak" in multiple else "",
+                      *("" for _ in shown), times(multiple["flops"]))
+
+    phase("inference")
+    for name in STEP:
+        phase(name)
+    table.add_section()
+    row("train step", sum(found[p]["seconds"]["median"] for p in STEP), "",
+        max((found[p]["peak"] for p in STEP), key=lambda peak: peak["total"]),
+        sum(found[p]["flops"] for p in STEP))
+    ratios("÷ inference", many["step"])
+    table.add_section()
+    phase("prediction")
+    ratios("training run ÷ it", many["run"])
     return table
 
 
@@ -108,48 +145,38 @@ def _metric(name, value):
     return f"{value:.3f}"
 
 
-def multiples(workload):
-    """The multiples of one workload as a line."""
-    step, run = workload["multiples"]["step"], workload["multiples"]["run"]
-    return (f"training step ÷ inference on the same batch: time {figure(step['seconds'])}x, peak "
-            f"bytes {figure(step['peak'])}x, operations {figure(step['flops'])}x; whole training "
-            f"÷ one prediction: time {figure(run['seconds'])}x, operations "
-            f"{figure(run['flops'])}x")
-
-
 def summary(workloads):
     """The last table: quality and multiples of all workloads side by side."""
-    table = _table("workload", "quality", "trained s", "time", "peak bytes", "operations",
-                   "time", "operations",
-                   title="training ÷ inference: of a step (3 columns), of the whole run over one "
-                         "prediction (2)")
+    table = _table("workload", "quality", "trained s", "step: time", "bytes", "flops",
+                   "run: time", "flops",
+                   title="training ÷ inference: a step ÷ the same batch; the run ÷ one prediction")
     for w in workloads:
         training = w["training"]
         key = training["goal"]["metric"] if training["goal"] else next(iter(training["metrics"]))
         step, run = w["multiples"]["step"], w["multiples"]["run"]
         table.add_row(w["name"], f"{key} {_metric(key, training['metrics'][key])}",
-                      figure(training["seconds"]), *(figure(step[k]) for k in step),
-                      figure(run["seconds"]), figure(run["flops"]))
+                      figure(training["seconds"]), times(step["seconds"]), times(step["peak"]),
+                      times(step["flops"]), times(run["seconds"]), times(run["flops"]))
     return table
 
 
 def chain(result):
     """Per-operation cost, beside PyTorch where it ran."""
     n = result["operations"]
-    table = _table("", "train ms", "quartiles", "no_grad ms", "quartiles", "ns an op, train",
+    table = _table("", "train ms", "IQR %", "no_grad ms", "IQR %", "ns an op, train",
                    title=f"scalar chain: {result['steps']:,} x h * w + b on 0-d float32")
     for engine in ("autodiff", "pytorch"):
         if engine in result:
             e = result[engine]
             train, infer = e["train"], e["infer"]
             table.add_row(f"{engine} {e['version'] or ''}".strip(),
-                          *(text for t in (train, infer) for text in (
-                              figure(t["median"] * 1e3),
-                              f"{figure(t['q1'] * 1e3)}-{figure(t['q3'] * 1e3)}")),
+                          figure(train["median"] * 1e3), spread(train),
+                          figure(infer["median"] * 1e3), spread(infer),
                           figure(train["median"] / n * 1e9))
     if "ratio" in result:
         ratio = result["ratio"]
-        table.add_row("ratio", figure(ratio["train"]), "", figure(ratio["infer"]), "", "")
+        table.add_row("pytorch ÷ autodiff", times(ratio["train"]), "", times(ratio["infer"]), "",
+                      "")
     return table
 
 
@@ -162,6 +189,13 @@ def resident(r):
             f"= {100 * r['residual_share']:.1f} %{slack}")
 
 
+def quoted(sample):
+    """Generated text with a bar in front of each line, long lines broken."""
+    lines = sample.strip().splitlines()
+    return "\n".join(f"  | {part}" for line in lines
+                     for part in textwrap.wrap(line, WIDTH - 6) or [""])
+
+
 def show(report, console):
     """Print the whole report."""
     def say(text, style=None):
@@ -170,10 +204,9 @@ def show(report, console):
         say(f"{w['name']}: {w['title']}, {w['parameters']:,} parameters", "bold")
         say(quality(w))
         console.print(phases(w))
-        say(multiples(w))
         if w["sample"]:
             say("a sample of what it writes:")
-            say(textwrap.indent(w["sample"].strip(), "  | "), "dim")
+            say(quoted(w["sample"]), "dim")
         say("")
     if report["workloads"]:
         console.print(summary(report["workloads"]))

@@ -8,7 +8,7 @@ import itertools
 import math
 from typing import NamedTuple
 
-import nn
+import nn.data
 import nn.functional as F
 
 

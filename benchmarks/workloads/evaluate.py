@@ -6,7 +6,7 @@ Invariant: every sample counts once, also those of the last, shorter batch.
 import numpy as np
 
 import autodiff as ad
-import nn
+import nn.data
 import nn.functional as F
 
 

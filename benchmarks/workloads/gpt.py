@@ -71,9 +71,9 @@ class GPT(nn.Module):
 
 class GPTSmall(TextWorkload):
     name = "gpt"
-    batch_size, steps, lr, warmup = 16, 600, 3e-3, 30
+    batch_size, steps, lr, warmup = 16, 800, 4e-3, 30
     goal = Goal("nats/char", 2.3, least=False)
-    layers, width, heads = 3, 96, 4
+    layers, width, heads = 2, 96, 4
 
     @property
     def title(self):
@@ -92,7 +92,7 @@ class GPTLong(GPTSmall):
     """The documented run: below 2.0 nats a character on the whole validation part."""
 
     name, full = "gpt-long", True
-    block, batch_size, steps, lr, warmup = 128, 16, 4000, 2e-3, 100
+    block, batch_size, steps, lr, warmup = 128, 16, 2500, 2e-3, 100
     layers, width, heads = 4, 128, 4
     validation = None
     goal = Goal("nats/char", 2.0, least=False)

@@ -32,7 +32,7 @@ class CharModel(nn.Module):
 
 class CharLSTM(TextWorkload):
     name = "lstm"
-    batch_size, steps, lr, warmup = 32, 700, 5e-3, 20
+    batch_size, steps, lr, warmup = 32, 600, 5e-3, 20
     goal = Goal("nats/char", 2.3, least=False)
     embed, hidden = 64, 128
 

@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 
-import nn
+import nn.data
 import nn.functional as F
 
 from .base import Goal, Workload

@@ -9,7 +9,7 @@ import functools
 import numpy as np
 
 import autodiff as ad
-import nn
+import nn.data
 import nn.functional as F
 
 from .base import Workload

@@ -4,16 +4,16 @@
 #
 # Logits are seen as (outer, classes, inner): rows in memory where inner = 1, else
 # COLUMNS neighbours of the inner axis at a time.
-from libc.math cimport exp, expf, log
+from libc.math cimport log
 from libc.stdint cimport int64_t
 
 from kernels.launch cimport (
     BAD_DTYPE, BAD_INDEX, FLOAT32, FLOAT64, OK, Buf, Launch, parallel_over, threads_of)
-from kernels.rows cimport index_at, row_distance, row_dot, row_exp, row_max, row_sum
+from kernels.rows cimport index_at, row_distance, row_dot, row_exp, row_map_exp, row_max, row_sum
 from kernels.types cimport real
 
 cdef enum:
-    COLUMNS = 32
+    COLUMNS = 64
     GRAIN = 1 << 14             # elements
     BLOCK = 4096                # elements in one partial sum of mse; as in the op's scratch
 
@@ -114,17 +114,11 @@ cdef void forward_rows(Rows* r, Py_ssize_t begin, Py_ssize_t end, real* type) no
                            weighted), top + log_total, type)
 
 
-cdef inline real vexp(real x) noexcept nogil:
-    if real is float:
-        return expf(x)
-    else:
-        return exp(x)
-
-
 cdef void forward_columns(Rows* r, Py_ssize_t begin, Py_ssize_t end, real* type) noexcept nogil:
     cdef Py_ssize_t k, c, j, outer, first, width, row
     cdef int64_t label
     cdef real top[COLUMNS]
+    cdef real strip[COLUMNS]
     cdef double total[COLUMNS]
     cdef double weighted[COLUMNS]
     cdef real* x
@@ -144,7 +138,10 @@ cdef void forward_columns(Rows* r, Py_ssize_t begin, Py_ssize_t end, real* type)
         for c in range(r.classes):
             at = x + c * r.inner
             for j in range(width):
-                total[j] += vexp(at[j] - top[j])
+                strip[j] = at[j] - top[j]
+            row_map_exp(strip, strip, width)
+            for j in range(width):
+                total[j] += strip[j]
             if r.smooth != 0:
                 w = class_weight(r, c)
                 for j in range(width):
@@ -218,7 +215,7 @@ cdef void backward_rows(Rows* r, Py_ssize_t begin, Py_ssize_t end, real* type) n
     cdef real scale[COLUMNS]
     cdef real away[COLUMNS]
     cdef real shift[COLUMNS]
-    cdef real p
+    cdef real strip[COLUMNS]
     for k in range(begin, end):
         outer, first = k // r.blocks, k % r.blocks * COLUMNS
         width = min(<Py_ssize_t>COLUMNS, r.inner - first)
@@ -252,10 +249,11 @@ cdef void backward_rows(Rows* r, Py_ssize_t begin, Py_ssize_t end, real* type) n
             for c in range(n):
                 w = class_weight(r, c)
                 for j in range(width):
-                    p = vexp(x[c * stride + j] - shift[j])
-                    dx[c * stride + j] = p * scale[j] - away[j] * <real>w
-                    if scale[j] == 0 and away[j] == 0:
-                        dx[c * stride + j] = 0
+                    strip[j] = x[c * stride + j] - shift[j]
+                row_map_exp(strip, strip, width)
+                for j in range(width):
+                    dx[c * stride + j] = (strip[j] * scale[j] - away[j] * <real>w
+                                          if scale[j] != 0 or away[j] != 0 else 0)
         for j in range(width):
             row = outer * stride + first + j
             label = index_at(r.target, row)

@@ -11,7 +11,7 @@ from kernels.types cimport real
 
 cdef enum:
     GRAIN = 1 << 14             # elements
-    COLUMNS = 16                # neighbouring channels of (N, C) that go together
+    COLUMNS = 32                # neighbouring channels of (N, C) that go together
 
 cdef struct Norm:
     Launch* L

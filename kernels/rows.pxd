@@ -21,6 +21,8 @@ cdef extern from "rows.h" nogil:
     double row_distance_d(double* x, double* y, Py_ssize_t n)
     double row_exp_f(float* out, float* x, float shift, Py_ssize_t n)
     double row_exp_d(double* out, double* x, double shift, Py_ssize_t n)
+    void row_map_exp_f(float* out, float* x, Py_ssize_t n)
+    void row_map_exp_d(double* out, double* x, Py_ssize_t n)
     void row_sigmoid_f(float* out, float* x, Py_ssize_t n)
     void row_sigmoid_d(double* out, double* x, Py_ssize_t n)
     void row_tanh_f(float* out, float* x, Py_ssize_t n)
@@ -87,6 +89,13 @@ cdef inline double row_exp(real* out, real* x, real shift, Py_ssize_t n) noexcep
         return row_exp_f(out, x, shift, n)
     else:
         return row_exp_d(out, x, shift, n)
+
+
+cdef inline void row_map_exp(real* out, real* x, Py_ssize_t n) noexcept nogil:
+    if real is float:
+        row_map_exp_f(out, x, n)
+    else:
+        row_map_exp_d(out, x, n)
 
 
 cdef inline void row_sigmoid(real* out, real* x, Py_ssize_t n) noexcept nogil:

@@ -206,6 +206,7 @@ static inline double NAME(row_exp)(R* out, const R* x, R shift, ptrdiff_t n) {
         memcpy(out + i, &v, (n - i) * sizeof(R));                                   \
     }
 
+static inline void NAME(row_map_exp)(R* out, const R* x, ptrdiff_t n) { ROW_MAP(NAME(vexp)) }
 static inline void NAME(row_sigmoid)(R* out, const R* x, ptrdiff_t n) { ROW_MAP(NAME(vsigmoid)) }
 static inline void NAME(row_tanh)(R* out, const R* x, ptrdiff_t n) { ROW_MAP(NAME(vtanh)) }
 static inline void NAME(row_log)(R* out, const R* x, ptrdiff_t n) { ROW_MAP(NAME(vlog)) }

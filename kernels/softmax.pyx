@@ -4,25 +4,19 @@
 #
 # x is seen as (outer, n, inner).  inner = 1: rows in memory, by rows.h.  Else
 # COLUMNS neighbours of the inner axis at a time, the axis outside.
-from libc.math cimport exp, expf, log
+from libc.math cimport log
+from libc.string cimport memcpy
 
 from kernels.launch cimport BAD_DTYPE, FLOAT32, FLOAT64, OK, Launch, parallel
-from kernels.rows cimport row_dot, row_exp, row_max, row_sum
+from kernels.rows cimport row_dot, row_exp, row_map_exp, row_max, row_sum
 from kernels.types cimport real
 
 cdef enum:
-    COLUMNS = 32
+    COLUMNS = 64
     GRAIN = 1 << 14             # elements
 
 ctypedef enum kind_t:
     SOFTMAX, LOG_SOFTMAX, SOFTMAX_BACKWARD, LOG_SOFTMAX_BACKWARD
-
-
-cdef inline real vexp(real x) noexcept nogil:
-    if real is float:
-        return expf(x)
-    else:
-        return exp(x)
 
 
 cdef void forward_row(real* out, real* x, Py_ssize_t n, bint logarithm) noexcept nogil:
@@ -58,6 +52,7 @@ cdef void forward_columns(real* out, real* x, Py_ssize_t n, Py_ssize_t inner, Py
     cdef Py_ssize_t i, j
     cdef real top[COLUMNS]
     cdef real scale[COLUMNS]
+    cdef real strip[COLUMNS]
     cdef double total[COLUMNS]
     cdef real e
     for j in range(width):
@@ -69,10 +64,12 @@ cdef void forward_columns(real* out, real* x, Py_ssize_t n, Py_ssize_t inner, Py
             top[j] = e if e > top[j] else top[j]
     for i in range(n):
         for j in range(width):
-            e = vexp(x[i * inner + j] - top[j])
-            if not logarithm:
-                out[i * inner + j] = e
-            total[j] += e
+            strip[j] = x[i * inner + j] - top[j]
+        row_map_exp(strip, strip, width)
+        for j in range(width):
+            total[j] += strip[j]
+        if not logarithm:
+            memcpy(out + i * inner, strip, width * sizeof(real))
     for j in range(width):
         scale[j] = <real>log(total[j]) if logarithm else <real>(1 / total[j])
     for i in range(n):
@@ -89,6 +86,7 @@ cdef void backward_columns(real* dx, real* g, real* y, Py_ssize_t n, Py_ssize_t 
     cdef Py_ssize_t i, j, at
     cdef double total[COLUMNS]
     cdef real s[COLUMNS]
+    cdef real strip[COLUMNS]
     for j in range(width):
         total[j] = 0
     for i in range(n):
@@ -104,8 +102,9 @@ cdef void backward_columns(real* dx, real* g, real* y, Py_ssize_t n, Py_ssize_t 
     for i in range(n):
         at = i * inner
         if logarithm:
+            row_map_exp(strip, y + at, width)
             for j in range(width):
-                dx[at + j] = g[at + j] - vexp(y[at + j]) * s[j]
+                dx[at + j] = g[at + j] - strip[j] * s[j]
         else:
             for j in range(width):
                 dx[at + j] = y[at + j] * (g[at + j] - s[j])

@@ -40,6 +40,11 @@ def compare(x, y):
     return Plan([(broadcast_shape("comparison", x.shape, y.shape), dtypes.bool_)])
 
 
+# Rules of these kinds are worked out in C where the inputs are Tensors of one dtype, not bool; a
+# rule of the same meaning says so by the same attribute.
+broadcast.shortcut, same.shortcut, compare.shortcut = "broadcast", "same", "compare"
+
+
 def normal_axis(name, axis, ndim):
     """`axis` as 0 <= axis < ndim."""
     if isinstance(axis, bool) or not hasattr(axis, "__index__"):

@@ -27,7 +27,7 @@ import numpy as np
 
 import kernels
 
-from . import call, dtypes, infer as _infer, tape as _tape
+from . import call, dtypes, tape as _tape
 from .errors import (ArgumentError, AutodiffError, DtypeError, IndexRangeError, InPlaceError,
                      ShapeError, ValueRangeError)
 from .op import registry, rule_parameters
@@ -495,8 +495,9 @@ cdef class Bound:
         self.nin, self.nout, self.nres = len(op.inputs), len(op.outputs), len(op.residuals)
         self.strided, self.matrix = op.layout == "strided", op.layout == "matrix"
         self.elementwise = op.elementwise
-        self.rule = {_infer.same: LIKE_INPUT, _infer.broadcast: BROADCAST,
-                     _infer.compare: COMPARE}.get(op.infer, BY_RULE)
+        self.rule = {"same": LIKE_INPUT, "compare": COMPARE, None: BY_RULE,
+                     "broadcast": LIKE_INPUT if self.nin == 1 else BROADCAST}[
+                         getattr(op.infer, "shortcut", None)]
         self.expands = self.strided and (op.elementwise or op.into is not None
                                          or self.rule in (BROADCAST, COMPARE))
         self.any_dtype = op.promote is None
@@ -602,7 +603,7 @@ cdef object apply1(Bound b, Tensor x):
     cdef int code
     if (b.rule != LIKE_INPUT or b.default_attrs or b.nout != 1 or b.nres or _listened or b.alias
             or (m.tangents and x.dual is not None) or (b.to_float and x.buf.dtype < FLOAT32)
-            or not b.strided or b.into >= 0 or b.writes):
+            or x.buf.dtype == BOOL or not b.strided or b.into >= 0 or b.writes):
         return apply(b, call.promoted(b.op, [x]) if b.to_float else [x], b.default_attrs)
     out = new_tensor(x.buf.dtype, x.buf.ndim, x.buf.shape)
     bufs[0], bufs[1] = &out.buf, &x.buf
@@ -624,7 +625,7 @@ cdef object apply2(Bound b, Tensor x, Tensor y):
     cdef Tensor out
     cdef Py_ssize_t shape[8]
     cdef int ndim, code, needs
-    if (b.rule < BROADCAST or x.buf.dtype != y.buf.dtype or _listened
+    if (b.rule < BROADCAST or x.buf.dtype != y.buf.dtype or x.buf.dtype == BOOL or _listened
             or (m.tangents and (x.dual is not None or y.dual is not None))
             or (b.to_float and x.buf.dtype < FLOAT32) or b.default_attrs or b.nres
             or not b.expands or b.into >= 0 or b.writes):

@@ -24,6 +24,7 @@ def joint(name):
     """Inputs broadcast together; the dtype is that of the first."""
     def infer(*inputs):
         return Plan([(broadcast_shape(name, *(x.shape for x in inputs)), inputs[-1].dtype)])
+    infer.shortcut = "broadcast"
     return infer
 
 
@@ -34,6 +35,7 @@ def numeric(name):
             raise DtypeError(f"{name}: expected numbers, got bool; convert with "
                              "ad.astype(x, ad.int64), or use ad.logical_not or ad.logical_xor")
         return joint(name)(*inputs)
+    infer.shortcut = "broadcast"
     return infer
 
 

@@ -171,8 +171,9 @@ def _run(block, plan, inputs, attrs):
     written = [block.inputs.index(n) for n in block.writes]
     if written:
         for k, new in zip(written, result[len(result) - len(written):]):
-            inputs[k].data[...] = new
-            inputs[k].storage.version += 1
+            if inputs[k] is not None:       # an optional one may be absent
+                inputs[k].data[...] = new
+                inputs[k].storage.version += 1
         result = result[:len(result) - len(written)]
     outputs = []
     for (shape, dtype), array in zip(plan.outputs, result):

@@ -64,22 +64,52 @@ def cross_entropy_backward_infer(g, logits, target, weight, lse, *attrs):
     return Plan([(logits.shape, logits.dtype)], ia, fa)
 
 
-def cross_entropy_vjp(g, needs, logits, target, weight, lse, ignore_index, reduction,
+def cross_entropy_vjp(g, needs, logits, target, weight, lse, out, ignore_index, reduction,
                       label_smoothing):
-    return cross_entropy_backward(g, logits, target, weight, lse, ignore_index, reduction,
-                                  label_smoothing), None, None
+    attrs = ignore_index, reduction, label_smoothing
+    dlogits = dweight = None
+    if needs & 1:
+        dlogits = cross_entropy_backward(g, logits, target, weight, lse, *attrs)
+    if needs & 4:
+        dweight = weight_gradient(g, logits, target, weight, lse, out, *attrs)
+    return dlogits, None, dweight
+
+
+def weight_gradient(g, logits, target, weight, lse, out, ignore_index, reduction,
+                    label_smoothing):
+    """Rarely wanted, so in primitives: the loss is linear in the weights, their mean a quotient."""
+    where = registry["where"].call
+    axis = class_axis(logits.shape)
+    hit, ignored = hits(logits, target, ignore_index)
+    rows = tuple(k for k in range(len(logits.shape)) if k != axis)
+    spread = target.shape[:axis] + (1,) + target.shape[axis:]
+    share = where(ignored, 0.0, g + lse * 0.0).reshape(spread)      # no loss, no gradient
+    each = hit.astype(logits.dtype) * (1 - label_smoothing) + label_smoothing / logits.shape[axis]
+    total = (share * each * (lse.reshape(spread) - logits)).sum(axis=rows)
+    if reduction != "mean":
+        return total
+    counts = where(ignored.reshape(spread), 0.0, hit.astype(logits.dtype)).sum(axis=rows)
+    return (total - g * out * counts) / (counts * weight).sum()
+
+
+def hits(logits, target, ignore_index):
+    """(where the class is the label, which labels are ignored), both bool."""
+    equal = registry["equal"].call
+    axis = class_axis(logits.shape)
+    classes = logits.shape[axis]
+    label = target.reshape(target.shape[:axis] + (1,) + target.shape[axis:])
+    index = np.arange(classes).reshape((classes,) + (1,) * (len(logits.shape) - axis - 1))
+    return equal(label, index), equal(target, ignore_index)
 
 
 def cross_entropy_composite(logits, target, weight, ignore_index=-100, reduction="mean",
                             label_smoothing=0.0):
-    where, equal = registry["where"].call, registry["equal"].call
+    where = registry["where"].call
     axis = class_axis(logits.shape)
     classes = logits.shape[axis]
     column = (classes,) + (1,) * (len(logits.shape) - axis - 1)
     log_p = log_softmax(logits, axis)
-    label = target.reshape(target.shape[:axis] + (1,) + target.shape[axis:])
-    hit = equal(label, np.arange(classes).reshape(column))      # never true where ignored...
-    ignored = equal(target, ignore_index)                       # ... unless it is a class too
+    hit, ignored = hits(logits, target, ignore_index)
     if weight is not None:
         log_p = log_p * weight.reshape(column)
     loss = -(1 - label_smoothing) * where(hit, log_p, 0.0).sum(axis=axis)
@@ -150,7 +180,8 @@ cross_entropy = op(
     "Cross-entropy of integer labels under the softmax of logits (N, C) or (N, C, ...).",
     formula="weight[target] * (log(sum(exp(logits))) - logits[target])", attrs=CROSS_ENTROPY,
     residuals="lse", kernel="cross_entropy", infer=cross_entropy_infer,
-    promote="float logits weight", saves={"logits": "logits target weight lse"},
+    promote="float logits weight",
+    saves={"logits": "logits target weight lse", "weight": "logits target weight lse out"},
     vjp=cross_entropy_vjp, composite=cross_entropy_composite, flops=cross_entropy_flops,
     scratch=cross_entropy_scratch, samples=cross_entropy_samples, bad=cross_entropy_bad)
 

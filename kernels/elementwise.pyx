@@ -192,7 +192,7 @@ cdef inline value unary(Unary* f, value x, value low, value high) noexcept nogil
     elif Unary is Square:
         return <int64_t>(<uint64_t>x * <uint64_t>x) if value is int64_t else x * x
     elif Unary is Relu:
-        return <value>0 if x < 0 else x                                     # NaN stays
+        return x if (x > 0) | (x != x) else <value>0                        # NaN stays
     elif Unary is Clip:
         x = low if x < low else x
         return high if x > high else x

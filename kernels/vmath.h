@@ -1,7 +1,7 @@
 /* Scalar mathematics that a compiler can vectorise: exp, expm1, log, log1p, tanh, sigmoid, erf,
- * erfc, sin, cos in float and double, and pow in float, within 2.5 units in the last place (erfc: 2 + x^2).  Invariant: no
- * branches, no calls, no -ffast-math; NaN, infinities, subnormals and signed zeros come out as
- * in libm.
+ * erfc, sin, cos in float and double, and pow in float, within 2.5 units in the last place (erfc:
+ * 2 + x^2).  Invariant: no branches, no calls, no -ffast-math; NaN, infinities, subnormals and
+ * signed zeros come out as in libm.
  *
  * The polynomials interpolate at Chebyshev nodes, computed with 50 digits; the error of each is
  * below a quarter of the last place.

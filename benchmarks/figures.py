@@ -37,7 +37,7 @@ def draw(report, folder):
 
 def time(workloads):
     """Inference beside the training step's phases, stacked, relative to inference."""
-    figure, axes = _axes("Time of a training step, inference = 1", "÷ inference")
+    figure, axes = _axes("Time: inference (left), training step (right)", "÷ inference")
     for k, w in enumerate(workloads):
         unit = w["phases"]["inference"]["seconds"]["median"]
         _stack(axes, k, [(p, w["phases"][p]["seconds"]["median"] / unit) for p in PHASES[1:]],
@@ -108,7 +108,11 @@ def _stack(axes, at, parts, colors, side):
 
 def _finish(figure, axes, workloads):
     axes.set_xticks(range(len(workloads)), [w["name"] for w in workloads])
-    axes.legend(fontsize=8, frameon=False)
+    found = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    order = [n for n in (*PHASES, *CATEGORIES) if n in found]
+    order += [n for n in found if n not in order]
+    figure.legend([found[n] for n in order], order, loc="outside right upper", fontsize=8,
+                  frameon=False)
     return figure
 
 

@@ -23,6 +23,7 @@ def run(workload, seeds=None, budget=2.0, progress=None):
     """
     progress = progress or (lambda fraction, what: None)
     gc.collect()
+    ad.manual_seed(0)       # so that the random state is there before, and not taken as the model's
     baseline = measure.live_bytes()
     model, training = _train(workload, seeds or workload.seeds, progress)
     sample = workload.sample(model, seed=0)

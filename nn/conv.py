@@ -7,8 +7,15 @@ import autodiff as ad
 
 from . import functional as F
 from . import init
-from .errors import (ArgumentError, ValueRangeError, need_like, need_ndim, need_size, pair,
-                     positive_int)
+from .errors import (
+    ArgumentError,
+    ValueRangeError,
+    need_like,
+    need_ndim,
+    need_size,
+    pair,
+    positive_int,
+)
 from .module import Module
 from .parameter import Parameter
 

@@ -6,8 +6,15 @@ Invariant: the gradient reaches the table by index, so rows that were not used c
 import autodiff as ad
 
 from . import init
-from .errors import (ArgumentError, DtypeError, ShapeError, ValueRangeError, need_tensor,
-                     positive_int, where)
+from .errors import (
+    ArgumentError,
+    DtypeError,
+    ShapeError,
+    ValueRangeError,
+    need_tensor,
+    positive_int,
+    where,
+)
 from .module import Module
 from .parameter import Parameter
 

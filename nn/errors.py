@@ -7,8 +7,7 @@ ends with the path of the module.
 
 import autodiff as ad
 from autodiff.core import current_scope
-from autodiff.errors import (ArgumentError, AutodiffError, DtypeError, ShapeError,
-                             ValueRangeError)
+from autodiff.errors import ArgumentError, AutodiffError, DtypeError, ShapeError, ValueRangeError
 
 __all__ = ["ArgumentError", "AutodiffError", "DtypeError", "FileFormatError", "ModuleError",
            "ShapeError", "StateDictError", "ValueRangeError"]

@@ -8,8 +8,7 @@ import math
 
 import autodiff as ad
 
-from .errors import (ArgumentError, ShapeError, need_ndim, need_tensor, probability,
-                     where)
+from .errors import ArgumentError, ShapeError, need_ndim, need_tensor, probability, where
 
 __all__ = ["avg_pool2d", "batch_norm", "conv2d", "cross_entropy", "dropout", "embedding",
            "flatten", "gelu", "l1_loss", "layer_norm", "linear", "log_softmax", "max_pool2d",

@@ -10,8 +10,16 @@ import autodiff as ad
 
 from . import functional as F
 from . import init
-from .errors import (ArgumentError, ShapeError, need_like, need_ndim, need_size, positive_int,
-                     probability, where)
+from .errors import (
+    ArgumentError,
+    ShapeError,
+    need_like,
+    need_ndim,
+    need_size,
+    positive_int,
+    probability,
+    where,
+)
 from .module import Module
 from .parameter import Parameter
 

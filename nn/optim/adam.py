@@ -14,7 +14,6 @@ class Adam(Optimizer):
     """
 
     decoupled = False
-    counts_steps = True
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0,
                  amsgrad=False, maximize=False):

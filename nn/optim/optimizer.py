@@ -23,8 +23,6 @@ class Optimizer:
     state[p] holds tensors like p, and its step count where the method needs one.
     """
 
-    counts_steps = False        # True where the update reads the number of the step
-
     def __init__(self, params, defaults):
         if isinstance(params, ad.Tensor):
             raise ArgumentError(f"{type(self).__name__}: params must be an iterable of parameters, "
@@ -68,7 +66,7 @@ class Optimizer:
             group.setdefault(key, value)
         self._check(group)
         self.param_groups.append(group)
-        self._rates.append([None, _number(0.0, np.float64)])
+        self._rates.append([None, number(0.0, np.float64)])
 
     def _check(self, group):
         """Raise the named error for settings out of range; subclasses add theirs."""
@@ -106,13 +104,14 @@ class Optimizer:
                 continue
             state = states.get(p)
             if state is None:
-                count = _number(0, np.float32) if count is None else count
+                count = number(0, np.float32) if count is None else count
                 state = states[p] = self._start(p, group, count)
             work.append((p, g, state))
         if not work:
             return
-        if self.counts_steps:
-            self._count(group, work)
+        counted = [state for _, _, state in work if "step" in state]
+        if counted:
+            self._count(group, counted)
         lr = self._rate(group, rate)
         for p, g, state in work:
             self._update(p, g, state, lr, group)
@@ -144,23 +143,23 @@ class Optimizer:
         for group, rate in zip(self.param_groups, self._rates, strict=True):
             self._rate(group, rate)
 
-    def _count(self, group, work):
-        """Add 1 to the step count of each parameter at work.
+    def _count(self, group, moving):
+        """Add 1 to the step count in each of the states `moving`.
 
         Parameters of a group that have always stepped together share one count: one launch.
         """
         counts = {}
-        for _, _, state in work:
+        for state in moving:
             counts.setdefault(id(state["step"]), []).append(state)
         behind = set()
-        if len(work) < len(group["params"]):    # whose counts must not move
-            moving = {id(state) for _, _, state in work}
-            rest = (self.state.get(p) for p in group["params"])
-            behind = {id(s["step"]) for s in rest if s is not None and id(s) not in moving}
+        if len(moving) < len(group["params"]):      # counts that others still hold
+            steps = {id(state) for state in moving}
+            rest = (self.state.get(p, {}) for p in group["params"])
+            behind = {id(s["step"]) for s in rest if "step" in s and id(s) not in steps}
         for key, states in counts.items():
             t = states[0]["step"]
             if key in behind:
-                t = _number(t.item(), t.dtype)
+                t = number(t.item(), t.dtype)
                 for state in states:
                     state["step"] = t
             ad.increment_(t)
@@ -192,26 +191,25 @@ class Optimizer:
                                  f"optimizer has {own}")
         of_index = {k: p for s, g in zip(saved, self.param_groups, strict=True)
                     for k, p in zip(s["params"], g["params"], strict=True)}
-        groups = [{**s, "params": g["params"]}
+        groups = [{**self.defaults, **s, "params": g["params"]}
                   for s, g in zip(saved, self.param_groups, strict=True)]
-        state = self._taken(state_dict["state"], of_index)
         for group in groups:
-            for key, value in self.defaults.items():
-                group.setdefault(key, value)
             self._check(group)
+        state = self._taken(state_dict["state"], of_index, groups)
         for group, new in zip(self.param_groups, groups, strict=True):
             group.update(new)
         self.state = state
 
-    def _taken(self, saved, of_index):
+    def _taken(self, saved, of_index, groups):
         """The saved state as own copies, by parameter, step counts shared again."""
         state, steps = {}, {}
+        group_of = {p: k for k, g in enumerate(groups) for p in g["params"]}
         for k, entries in saved.items():
             if k not in of_index:
                 raise StateDictError(f"{type(self).__name__}: state for unknown parameter {k!r}")
             p = of_index[k]
-            number, group = self._group_of(p)
-            expected = set(self._start(p, group, None))
+            k_group = group_of[p]
+            expected = set(self._start(p, groups[k_group], None))
             if missing := expected - set(entries) - {"step"}:
                 raise StateDictError(f"{type(self).__name__}: the state of parameter {k} has no "
                                      f"{sorted(missing)[0]!r}")
@@ -220,19 +218,15 @@ class Optimizer:
                 value = entries.get(name, 1)
                 if name == "step":
                     count = float(value.item() if hasattr(value, "item") else value)
-                    if (number, count) not in steps:
-                        steps[number, count] = _number(count, np.float32)
-                    state[p][name] = steps[number, count]
+                    if (k_group, count) not in steps:
+                        steps[k_group, count] = number(count, np.float32)
+                    state[p][name] = steps[k_group, count]
                     continue
                 if tuple(value.shape) != p.shape:
-                    raise StateDictError(f"{type(self).__name__}: {name} of parameter {k} has shape "
-                                         f"{tuple(value.shape)}, the parameter {p.shape}")
+                    raise StateDictError(f"{type(self).__name__}: {name} of parameter {k} has "
+                                         f"shape {tuple(value.shape)}, the parameter {p.shape}")
                 state[p][name] = as_state(ad.tensor(value, dtype=p.dtype))
         return state
-
-    def _group_of(self, p):
-        return next((k, g) for k, g in enumerate(self.param_groups)
-                    if any(q is p for q in g["params"]))
 
     def __repr__(self):
         lines = [f"{type(self).__name__} ("]
@@ -271,5 +265,6 @@ def at_least(optimizer, group, **limits):
                                   f"got {value}")
 
 
-def _number(value, dtype):
+def number(value, dtype):
+    """A 0-d tensor of optimizer state."""
     return as_state(ad.tensor(np.asarray(value, dtype)))

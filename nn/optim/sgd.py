@@ -1,9 +1,11 @@
 """SGD: stochastic gradient descent, with momentum."""
 
+import numpy as np
+
 import autodiff as ad
 
 from ..errors import ValueRangeError
-from .optimizer import Optimizer, at_least, zeros_like
+from .optimizer import Optimizer, at_least, number, zeros_like
 
 
 class SGD(Optimizer):
@@ -22,16 +24,16 @@ class SGD(Optimizer):
         at_least(self, group, lr=0.0, weight_decay=0.0, momentum=0.0)
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueRangeError("SGD: nesterov needs momentum > 0 and dampening = 0")
-        # Without dampening a buffer of zeros is the same start; else the count tells the first.
-        self.counts_steps = self.counts_steps or bool(group["momentum"] and group["dampening"])
 
     def _start(self, p, group, count):
-        state = {"step": count} if self.counts_steps else {}
-        if group["momentum"]:
-            state["momentum_buffer"] = zeros_like(p)
-        return state
+        if not group["momentum"]:
+            return {}
+        # Without dampening, zeros are the same start; with it, the count tells the first step.
+        buffer = {"momentum_buffer": zeros_like(p)}
+        return {"step": count, **buffer} if group["dampening"] else buffer
 
     def _update(self, p, g, state, lr, group):
-        ad.sgd_(p, g, state.get("momentum_buffer"), lr,
-                state.get("step") if group["dampening"] else None, group["momentum"],
+        if group["momentum"] and "momentum_buffer" not in state:    # switched on after the start
+            state.update(self._start(p, group, number(1, np.float32)))
+        ad.sgd_(p, g, state.get("momentum_buffer"), lr, state.get("step"), group["momentum"],
                 group["dampening"], group["weight_decay"], group["nesterov"], group["maximize"])

@@ -318,7 +318,7 @@ def test_attention_gradients_of_both_forms_agree():
         out, _ = m(x, x, x, is_causal=True, need_weights=need_weights)
         (out * out).sum().backward()
         grads.append([p.grad.numpy().copy() for p in m.parameters()])
-    for a, b in zip(*grads):
+    for a, b in zip(*grads, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 

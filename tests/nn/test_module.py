@@ -98,7 +98,7 @@ def test_assignment_rules():
     with pytest.raises(nn.ModuleError, match="exists already"):
         m.register_buffer("forward", None)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        m.nothing
+        m.nothing()
     with pytest.raises(nn.ModuleError, match="no 'x'"):
         m.get_submodule("linear1.x")
 
@@ -289,7 +289,8 @@ def test_threads_have_paths_of_their_own():
         for _ in range(depth):
             m = nn.Sequential(Wait() if m is spy else nn.Identity(), m)
         m(1)
-    threads = [threading.Thread(target=run, args=(s, d)) for s, d in zip(spies, (1, 3))]
+    threads = [threading.Thread(target=run, args=(s, d))
+               for s, d in zip(spies, (1, 3), strict=True)]
     [t.start() for t in threads]
     [t.join() for t in threads]
     assert [s.seen for s in spies] == ["1", "1.1.1"]

@@ -266,14 +266,14 @@ cdef void depthwise_forward(Conv* v, Py_ssize_t item, real* type) noexcept nogil
     for oh in range(v.OH):
         for ow in range(v.OW):
             out[oh * v.OW + ow] = value
-    for oh in range(v.OH):
-        for i in range(v.KH):
-            ih = oh * v.sh + i * v.dh - v.ph
-            if ih < 0 or ih >= v.H:
-                continue
-            for j in range(v.KW):
-                dx = j * v.dw - v.pw
-                span(dx, v.sw, v.W, v.OW, &low, &high)
+    for j in range(v.KW):
+        dx = j * v.dw - v.pw
+        span(dx, v.sw, v.W, v.OW, &low, &high)
+        for oh in range(v.OH):
+            for i in range(v.KH):
+                ih = oh * v.sh + i * v.dh - v.ph
+                if ih < 0 or ih >= v.H:
+                    continue
                 value = weight[i * v.KW + j]
                 row = x + ih * v.W + dx
                 if v.sw == 1:
@@ -384,15 +384,15 @@ cdef void depthwise_input(Conv* v, Py_ssize_t item, real* type) noexcept nogil:
     memset(x, 0, v.H * v.W * sizeof(real))
     for k in range(c * v.kg, (c + 1) * v.kg):
         weight = <real*>v.weight + k * v.taps
-        for oh in range(v.OH):
-            grad = image_of(v, v.out, n, v.K, k, v.places, type) + oh * v.OW
-            for i in range(v.KH):
-                ih = oh * v.sh + i * v.dh - v.ph
-                if ih < 0 or ih >= v.H:
-                    continue
-                for j in range(v.KW):
-                    dx = j * v.dw - v.pw
-                    span(dx, v.sw, v.W, v.OW, &low, &high)
+        for j in range(v.KW):
+            dx = j * v.dw - v.pw
+            span(dx, v.sw, v.W, v.OW, &low, &high)
+            for oh in range(v.OH):
+                grad = image_of(v, v.out, n, v.K, k, v.places, type) + oh * v.OW
+                for i in range(v.KH):
+                    ih = oh * v.sh + i * v.dh - v.ph
+                    if ih < 0 or ih >= v.H:
+                        continue
                     value = weight[i * v.KW + j]
                     row = x + ih * v.W + dx
                     if v.sw == 1:

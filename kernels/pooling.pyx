@@ -14,6 +14,8 @@ from kernels.types cimport real
 
 cdef enum:
     POOL_GRAIN = 1 << 16        # taps in a part at least: tens of microseconds
+    BLOCK = 256                 # windows taken at once
+    LANES = 16
 
 ctypedef fused place_t:
     uint8_t
@@ -50,58 +52,93 @@ cdef inline Py_ssize_t first_tap(Py_ssize_t start, Py_ssize_t step, Py_ssize_t t
 
 # Maximum --------------------------------------------------------------------------------------
 
-cdef inline void max_tap(real* best, place_t* place, real* x, Py_ssize_t step, Py_ssize_t n,
-                         place_t tap) noexcept nogil:
-    """best = max(best, x): the first of equals stays, and so does a NaN."""
-    cdef Py_ssize_t k
-    cdef real value, old
-    cdef bint better
-    if place == NULL:
-        for k in range(n):
-            value = x[k * step]
-            old = best[k]
-            best[k] = value if (not (value <= old)) & (old == old) else old
+cdef inline void take_tap(real* x, Py_ssize_t dx, Py_ssize_t stride, Py_ssize_t low,
+                          Py_ssize_t high, Py_ssize_t n, real* values) noexcept nogil:
+    """One tap of a row of n windows; -inf where it falls outside [low, high)."""
+    cdef Py_ssize_t ow
+    for ow in range(low):
+        values[ow] = -INFINITY
+    if stride == 1:
+        for ow in range(low, high):
+            values[ow] = x[ow + dx]
+    elif stride == 2:
+        for ow in range(low, high):
+            values[ow] = x[2 * ow + dx]
     else:
+        for ow in range(low, high):
+            values[ow] = x[ow * stride + dx]
+    for ow in range(high, n):
+        values[ow] = -INFINITY
+
+
+cdef inline void keep_larger(real* best, real* taps, real* values, real tap,
+                             Py_ssize_t n) noexcept nogil:
+    """best = max(best, values): the first of equals stays, and so does a NaN."""
+    cdef Py_ssize_t lanes, k
+    cdef real old, value
+    cdef bint wins
+    for lanes in range((n + LANES - 1) // LANES):
+        for k in range(lanes * LANES, lanes * LANES + LANES):
+            old, value = best[k], values[k]
+            wins = (value > old) | ((value != value) & (old == old))
+            best[k] = value if wins else old
+            taps[k] = tap if wins else taps[k]
+
+
+cdef void max_block(Pool* v, real* x, Py_ssize_t oh0, Py_ssize_t oh1, Py_ssize_t ow0, Py_ssize_t n,
+                    real* out, place_t* place) noexcept nogil:
+    """Rows [oh0, oh1) of n windows from ow0 on; (oh1 - oh0) * n <= BLOCK.
+
+    All windows take the same tap at once, so that there is nothing to branch on; taps are
+    counted in `real`, which holds them exactly and keeps the lanes of one width.
+    """
+    cdef real best[BLOCK]
+    cdef real taps[BLOCK]
+    cdef real values[BLOCK]
+    cdef Py_ssize_t total = (oh1 - oh0) * n, i, j, k, oh, ih, low, high, dx, top
+    for k in range(BLOCK):
+        best[k] = values[k] = -INFINITY
+    for oh in range(oh0, oh1):
+        top = first_tap(oh * v.sh - v.ph, v.dh, v.KH, v.H) * v.KW
         for k in range(n):
-            value = x[k * step]
-            old = best[k]
-            better = (not (value <= old)) & (old == old)
-            best[k] = value if better else old
-            place[k] = tap if better else place[k]
+            taps[(oh - oh0) * n + k] = top
+        if v.pw > 0:
+            for k in range(n):
+                taps[(oh - oh0) * n + k] += first_tap((ow0 + k) * v.sw - v.pw, v.dw, v.KW, v.W)
+    for k in range(total, BLOCK):
+        taps[k] = 0
+    for i in range(v.KH):
+        for j in range(v.KW):
+            dx = j * v.dw - v.pw
+            span(dx, v.sw, v.W, v.OW, &low, &high)
+            low = max(0, min(low - ow0, n))
+            high = max(low, min(high - ow0, n))
+            for oh in range(oh0, oh1):
+                ih = oh * v.sh + i * v.dh - v.ph
+                if ih < 0 or ih >= v.H:
+                    for k in range(n):
+                        values[(oh - oh0) * n + k] = -INFINITY
+                else:
+                    take_tap(x + ih * v.W, ow0 * v.sw + dx, v.sw, low, high, n,
+                             values + (oh - oh0) * n)
+            keep_larger(best, taps, values, <real>(i * v.KW + j), total)
+    for oh in range(oh0, oh1):
+        for k in range(n):
+            out[oh * v.OW + ow0 + k] = best[(oh - oh0) * n + k]
+        if place != NULL:
+            for k in range(n):
+                place[oh * v.OW + ow0 + k] = <place_t>taps[(oh - oh0) * n + k]
 
 
 cdef void max_plane(Pool* v, real* x, real* out, place_t* place) noexcept nogil:
-    """A row of windows at a time, tap by tap."""
-    cdef Py_ssize_t oh, ow, i, j, ih, low, high, dx, top
-    cdef place_t* at
-    cdef real* best
-    for oh in range(v.OH):
-        best = out + oh * v.OW
-        at = place + oh * v.OW if place != NULL else NULL
-        for ow in range(v.OW):
-            best[ow] = -INFINITY
-        if at != NULL:
-            top = first_tap(oh * v.sh - v.ph, v.dh, v.KH, v.H) * v.KW
-            for ow in range(v.OW):
-                at[ow] = <place_t>(top + first_tap(ow * v.sw - v.pw, v.dw, v.KW, v.W))
-        for i in range(v.KH):
-            ih = oh * v.sh + i * v.dh - v.ph
-            if ih < 0 or ih >= v.H:
-                continue
-            for j in range(v.KW):
-                dx = j * v.dw - v.pw
-                span(dx, v.sw, v.W, v.OW, &low, &high)
-                # Constant steps let the compiler vectorise.
-                if v.sw == 1:
-                    max_tap(best + low, at + low if at != NULL else NULL,
-                            x + ih * v.W + low + dx, 1, high - low, <place_t>(i * v.KW + j))
-                elif v.sw == 2:
-                    max_tap(best + low, at + low if at != NULL else NULL,
-                            x + ih * v.W + 2 * low + dx, 2, high - low, <place_t>(i * v.KW + j))
-                else:
-                    max_tap(best + low, at + low if at != NULL else NULL,
-                            x + ih * v.W + low * v.sw + dx, v.sw, high - low,
-                            <place_t>(i * v.KW + j))
+    """Several short rows of windows at a time, or pieces of a long one."""
+    cdef Py_ssize_t n = min(v.OW, <Py_ssize_t>BLOCK), rows = BLOCK // n, oh = 0, ow
+    while oh < v.OH:
+        ow = 0
+        while ow < v.OW:
+            max_block(v, x, oh, min(oh + rows, v.OH), ow, min(n, v.OW - ow), out, place)
+            ow += n
+        oh += rows
 
 
 cdef void chosen_plane(Pool* v, real* x, real* out, place_t* place, bint back) noexcept nogil:
@@ -152,21 +189,21 @@ cdef inline Py_ssize_t counted(Py_ssize_t start, Py_ssize_t taps, Py_ssize_t siz
 
 
 cdef void avg_plane(Pool* v, real* x, real* out) noexcept nogil:
-    cdef Py_ssize_t oh, ow, i, j, ih, low, high, dx, rows
+    """Column of taps by column: sums first, then divided."""
+    cdef Py_ssize_t oh, ow, i, j, ih, low, high, rows
     cdef real* total
     cdef real* row
-    for oh in range(v.OH):
-        total = out + oh * v.OW
-        for ow in range(v.OW):
-            total[ow] = 0
-        for i in range(v.KH):
-            ih = oh * v.sh + i - v.ph
-            if ih < 0 or ih >= v.H:
-                continue
-            for j in range(v.KW):
-                dx = j - v.pw
-                span(dx, v.sw, v.W, v.OW, &low, &high)
-                row = x + ih * v.W + dx
+    for ow in range(v.OH * v.OW):
+        out[ow] = 0
+    for j in range(v.KW):
+        span(j - v.pw, v.sw, v.W, v.OW, &low, &high)
+        for oh in range(v.OH):
+            total = out + oh * v.OW
+            for i in range(v.KH):
+                ih = oh * v.sh + i - v.ph
+                if ih < 0 or ih >= v.H:
+                    continue
+                row = x + ih * v.W + j - v.pw
                 if v.sw == 1:
                     for ow in range(low, high):
                         total[ow] += row[ow]
@@ -176,28 +213,44 @@ cdef void avg_plane(Pool* v, real* x, real* out) noexcept nogil:
                 else:
                     for ow in range(low, high):
                         total[ow] += row[ow * v.sw]
+    for oh in range(v.OH):
         rows = counted(oh * v.sh - v.ph, v.KH, v.H, v.ph, v.include_pad)
         for ow in range(v.OW):
-            total[ow] /= rows * counted(ow * v.sw - v.pw, v.KW, v.W, v.pw, v.include_pad)
+            out[oh * v.OW + ow] /= rows * counted(ow * v.sw - v.pw, v.KW, v.W, v.pw,
+                                                  v.include_pad)
 
 
 cdef void avg_plane_backward(Pool* v, real* x, real* g) noexcept nogil:
-    cdef Py_ssize_t oh, ow, ih, iw, top, bottom, left, right, rows
-    cdef real share
+    """As many windows of a row at a time as `share` holds."""
+    cdef Py_ssize_t oh, ow0, ow, i, j, ih, low, high, rows, n
+    cdef real share[BLOCK]
+    cdef real* row
     memset(x, 0, v.H * v.W * sizeof(real))
     for oh in range(v.OH):
-        top = oh * v.sh - v.ph
-        bottom = min(top + v.KH, v.H)
-        rows = counted(top, v.KH, v.H, v.ph, v.include_pad)
-        top = max(top, 0)
-        for ow in range(v.OW):
-            left = ow * v.sw - v.pw
-            right = min(left + v.KW, v.W)
-            share = g[oh * v.OW + ow] / (rows * counted(left, v.KW, v.W, v.pw, v.include_pad))
-            left = max(left, 0)
-            for ih in range(top, bottom):
-                for iw in range(left, right):
-                    x[ih * v.W + iw] += share
+        rows = counted(oh * v.sh - v.ph, v.KH, v.H, v.ph, v.include_pad)
+        ow0 = 0
+        while ow0 < v.OW:
+            n = min(v.OW - ow0, <Py_ssize_t>BLOCK)
+            for ow in range(n):
+                share[ow] = g[oh * v.OW + ow0 + ow] / (
+                    rows * counted((ow0 + ow) * v.sw - v.pw, v.KW, v.W, v.pw, v.include_pad))
+            for j in range(v.KW):
+                span(ow0 * v.sw + j - v.pw, v.sw, v.W, n, &low, &high)
+                for i in range(v.KH):
+                    ih = oh * v.sh + i - v.ph
+                    if ih < 0 or ih >= v.H:
+                        continue
+                    row = x + ih * v.W + ow0 * v.sw + j - v.pw
+                    if v.sw == 1:
+                        for ow in range(low, high):
+                            row[ow] += share[ow]
+                    elif v.sw == 2:
+                        for ow in range(low, high):
+                            row[2 * ow] += share[ow]
+                    else:
+                        for ow in range(low, high):
+                            row[ow * v.sw] += share[ow]
+            ow0 += n
 
 
 cdef void avg_planes(Pool* v, Py_ssize_t begin, Py_ssize_t end, real* type) noexcept nogil:

@@ -6,7 +6,7 @@ knows which of them is in use, except through `core.name`.
 
 import os
 
-name = os.environ.get("AUTODIFF_CORE", "compiled")
+name = os.environ.get("AUTODIFF_CORE") or "compiled"
 
 if name == "plain":
     from .plain import *            # noqa: F401,F403

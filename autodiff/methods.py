@@ -75,9 +75,7 @@ def _seed(out, gradient):
             raise GradientError(
                 f"backward: the output has shape {out.shape}, not one element; reduce it to a "
                 "scalar (for instance with .sum()), or pass gradient=")
-        from .ops.creation import ones_like
-        with core.no_grad():
-            return ones_like(out)
+        return core.seed(out)
     if not isinstance(gradient, core.Tensor):
         gradient = core.make(gradient, out.dtype)
     if gradient.shape != out.shape:

@@ -171,6 +171,8 @@ def _check(block):
         unknown = {wanted} - set(block.inputs) | set(needed) - known
         if unknown:
             raise ArgumentError(f"op {block.name}: saves names {sorted(unknown)}, known {known}")
+    if block.into is not None and any("out" in needed for needed in block.saves.values()):
+        raise ArgumentError(f"op {block.name}: it writes in place, so it cannot save its output")
     if block.vjp is not None:
         saved = {n for needed in block.saves.values() for n in needed}
         for p in rule_parameters(block.vjp)[2:]:

@@ -103,7 +103,7 @@ def gradients(outputs, inputs, seeds=None, retain_graph=None, create_graph=False
         if x.node is None:
             raise GradientError(f"gradients: input {k} does not require a gradient; make it with "
                                 "requires_grad=True before it is used")
-    seeds = [_seed(o) if s is None else s for o, s in zip(outputs, seeds)]
+    seeds = [seed(o) if s is None else s for o, s in zip(outputs, seeds)]
     keep = create_graph if retain_graph is None else retain_graph
     found = _sweep(list(outputs), seeds, list(inputs), keep, create_graph)
     for k, g in enumerate(found):
@@ -113,13 +113,18 @@ def gradients(outputs, inputs, seeds=None, retain_graph=None, create_graph=False
     return found
 
 
-def _seed(out):
+def seed(out):
+    """The gradient of a one-element output by itself: ones."""
     if out.size != 1:
         raise GradientError(f"backward: the output has shape {out.shape}, not one element; reduce "
                             "it to a scalar (for instance with .sum()), or pass its gradient")
     from .ops.creation import ones_like
-    with _tape.no_grad():
-        return ones_like(out)
+    previous = _tape.set_phase("backward")
+    try:
+        with _tape.no_grad():
+            return ones_like(out)
+    finally:
+        _tape.set_phase(previous)
 
 
 cdef object _sweep(list roots, list seeds, list inputs, bint retain, bint create_graph):
@@ -128,7 +133,7 @@ cdef object _sweep(list roots, list seeds, list inputs, bint retain, bint create
     cdef _Heap heap = _Heap.__new__(_Heap)
     cdef Node node
     cdef Record r
-    cdef Tensor root, seed
+    cdef Tensor root, g0
     cdef int64_t needs, sweep
     cdef int k, count = 0, phase = m.phase
     cdef bint no_grad = m.no_grad
@@ -143,15 +148,15 @@ cdef object _sweep(list roots, list seeds, list inputs, bint retain, bint create
         needed = _paths(roots, {(<Tensor>x).node for x in inputs})
     m.no_grad, m.phase = not create_graph, BACKWARD
     try:
-        for root, seed in zip(roots, seeds):
+        for root, g0 in zip(roots, seeds):
             if root.node is None:
                 raise GradientError("backward: the output does not depend on a tensor that "
                                     "requires a gradient; was it computed under no_grad?")
-            if seed.shape != root.shape:
-                raise ShapeError(f"backward: the gradient has shape {seed.shape}, the output "
+            if g0.shape != root.shape:
+                raise ShapeError(f"backward: the gradient has shape {g0.shape}, the output "
                                  f"{root.shape}")
             if needed is None or root.node in needed:
-                _add(root.node, root.index, seed, heap, sweep, create_graph)
+                _add(root.node, root.index, g0, heap, sweep, create_graph)
         while heap.n > 0:
             node = heap.pop()
             pending, node.pending = node.pending, None

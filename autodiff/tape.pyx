@@ -154,7 +154,7 @@ def unlisten_tape(listener):
     """Stop calling `listener`."""
     cdef Modes* m = modes()
     old = [] if m.tapes == NULL else <object>m.tapes
-    _set_list(&m.tapes, [t for t in old if t is not listener])
+    _set_list(&m.tapes, [t for t in old if t != listener])
 
 
 def listen_sweep(listener):
@@ -167,7 +167,7 @@ def unlisten_sweep(listener):
     """Stop calling `listener`."""
     cdef Modes* m = modes()
     old = [] if m.sweeps == NULL else <object>m.sweeps
-    _set_list(&m.sweeps, [t for t in old if t is not listener])
+    _set_list(&m.sweeps, [t for t in old if t != listener])
 
 
 # Nodes ----------------------------------------------------------------------------------------

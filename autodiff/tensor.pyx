@@ -185,6 +185,16 @@ cdef class Tensor:
     def _bump(self):
         self.storage.version += 1
 
+    @property
+    def storage_id(self):
+        """The same number for all tensors that share a storage."""
+        return <size_t><void*>self.storage
+
+    @property
+    def storage_nbytes(self):
+        """Bytes of the whole storage, of which a view may show a part."""
+        return self.storage.nbytes
+
     def data_ptr(self):
         """Address of the first element."""
         return <size_t>self.buf.data
@@ -907,7 +917,8 @@ cdef object apply(Bound b, list inputs, tuple attrs):
                 outputs.append(empty(shape, dtype))
         _launch(b, plan, outputs, inputs, attrs)
         for k in b.writes:
-            (<Tensor>inputs[k]).storage.version += 1
+            if inputs[k] is not None:
+                (<Tensor>inputs[k]).storage.version += 1
     if needs:
         _on_tape(b, inputs, outputs, attrs, needs)
     n = len(outputs) - b.nres
@@ -1025,7 +1036,7 @@ cdef object _apply_into(Bound b, plan, list inputs, tuple attrs, int64_t needs):
     _check_write(b, x, needs)
     region = x if plan.view is None else _view(x, plan)
     if needs:
-        r = _record(b, inputs, [x], attrs, needs)
+        r = _record(b, _before_write(b, inputs, needs), [x], attrs, needs)
     _launch(b, plan, [region], inputs, attrs)
     x.storage.version += 1
     if needs:
@@ -1034,6 +1045,18 @@ cdef object _apply_into(Bound b, plan, list inputs, tuple attrs, int64_t needs):
             for listener in list(<object>m.tapes):
                 listener(r, (x,))
     return x
+
+
+cdef list _before_write(Bound b, list inputs, int64_t needs):
+    """The inputs to record; the one written to as a copy, where its old value is saved."""
+    cdef Tensor x = inputs[b.into], old
+    if b.op.inputs[b.into] not in call.saved_names(b.op, needs):
+        return inputs
+    old = _dense_copy(x)
+    old.node, old.index = x.node, x.index
+    inputs = list(inputs)
+    inputs[b.into] = old
+    return inputs
 
 
 cdef extern from *:
@@ -1159,5 +1182,5 @@ def listen(listener):
 def unlisten(listener):
     """Stop calling `listener`."""
     global _listened
-    _listeners[:] = [f for f in _listeners if f is not listener]
+    _listeners[:] = [f for f in _listeners if f != listener]
     _listened = bool(_listeners)

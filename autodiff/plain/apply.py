@@ -11,7 +11,6 @@ import numpy as np
 
 from .. import call, dtypes
 from ..errors import (AutodiffError, DtypeError, IndexRangeError, InPlaceError, ShapeError)
-
 from .tape import Record, listeners, modes
 from .tensor import Storage, Tensor, make
 
@@ -109,29 +108,23 @@ def _announce(record, outputs):
 
 def _view(x, plan):
     shape, strides, offset = plan.view
-    base = x.data
-    data = np.ndarray(shape, x.dtype, buffer=_bytes(x.storage.array),
-                      offset=_address(base) - _address(x.storage.array) + offset, strides=strides)
+    data = x.data
+    if data.size and offset:
+        # `as_strided` starts at the first element of what it is given
+        data = np.asarray(_Memory(data, offset))
+    data = np.lib.stride_tricks.as_strided(data, shape, strides,
+                                           writeable=data.flags.writeable)
     return Tensor.wrap(data, x.storage)
 
 
-def _address(array):
-    return array.__array_interface__["data"][0]
+class _Memory:
+    """The bytes `offset` after the first element of an array, as numpy's array interface."""
 
-
-def _bytes(array):
-    return array if array.flags.c_contiguous and array.flags.writeable else _Raw(array)
-
-
-def _Raw(array):
-    """The memory from the first byte of `array` on, whatever its strides."""
-    low = sum(s * (n - 1) for s, n in zip(array.strides, array.shape) if s < 0 and n)
-    high = sum(s * (n - 1) for s, n in zip(array.strides, array.shape) if s > 0 and n)
-    if low:
-        raise InPlaceError("views of a shared array with negative strides are not supported; copy "
-                           "it with ad.tensor(array)")
-    flat = np.lib.stride_tricks.as_strided(array, (high + array.itemsize,), (1,))
-    return flat
+    def __init__(self, array, offset):
+        self.array = array
+        address, read_only = array.__array_interface__["data"]
+        self.__array_interface__ = {"version": 3, "shape": (1,), "typestr": array.dtype.str,
+                                    "data": (address + offset, read_only)}
 
 
 class Event(NamedTuple):
@@ -199,8 +192,12 @@ def _into(block, plan, inputs, attrs, needs):
     region = x if plan.view is None else _view(x, plan)
     result, seconds = _twin(block, plan, inputs)
     if needs:
-        record = Record(block, inputs, attrs, needs, (x.shape,), (x.dtype,))
-        record.save(inputs, [x])
+        kept = list(inputs)
+        if block.into in call.saved_names(block, needs):    # its old value, before the write
+            kept[position] = make(x.data, x.dtype, "temporary")
+            kept[position]._place(x.node, x.index)
+        record = Record(block, kept, attrs, needs, (x.shape,), (x.dtype,))
+        record.save(kept, [x])
     region.data[...] = result
     x.storage.version += 1
     if listeners:

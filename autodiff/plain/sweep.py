@@ -26,7 +26,7 @@ def gradients(outputs, inputs, seeds=None, retain_graph=None, create_graph=False
         if x.node is None:
             raise GradientError(f"gradients: input {k} does not require a gradient; make it with "
                                 "requires_grad=True before it is used")
-    seeds = [_seed(o) if s is None else s for o, s in zip(outputs, seeds)]
+    seeds = [seed(o) if s is None else s for o, s in zip(outputs, seeds)]
     keep = create_graph if retain_graph is None else retain_graph
     found = _sweep(outputs, seeds, inputs, keep, create_graph)
     for k, g in enumerate(found):
@@ -36,13 +36,18 @@ def gradients(outputs, inputs, seeds=None, retain_graph=None, create_graph=False
     return found
 
 
-def _seed(out):
+def seed(out):
+    """The gradient of a one-element output by itself: ones."""
     if out.size != 1:
         raise GradientError(f"backward: the output has shape {out.shape}, not one element; reduce "
                             "it to a scalar (for instance with .sum()), or pass its gradient")
     from ..ops.creation import ones_like
-    with tape.no_grad():
-        return ones_like(out)
+    previous = tape.set_phase("backward")
+    try:
+        with tape.no_grad():
+            return ones_like(out)
+    finally:
+        tape.set_phase(previous)
 
 
 def _sweep(roots, seeds, inputs, retain, create_graph):

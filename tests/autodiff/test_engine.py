@@ -402,3 +402,14 @@ def test_conversions():
     assert f"{ad.tensor(1.25):.1f}" == "1.2"
     with pytest.raises(ad.ShapeError):
         bool(x)
+
+
+def test_in_place_product_keeps_the_old_value_where_its_gradient_needs_it():
+    x, w = leaf([2.0, 3.0]), leaf([5.0, 7.0])
+    y = x * 1
+    y *= w
+    y /= w
+    y *= w
+    y.sum().backward()
+    assert np.allclose(x.grad.tolist(), [5.0, 7.0])
+    assert np.allclose(w.grad.tolist(), [2.0, 3.0])

@@ -8,82 +8,19 @@
 # all integers and outputs that are their own inputs pass through blocks on the stack.
 from libc.math cimport (
     INFINITY, ceil, copysign, cos, fabs, floor, fmod, pow, rint, sin, sqrt)
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
-from kernels.launch cimport (
-    BAD_DTYPE, BOOL, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, OK, UINT8, Launch, itemsize)
+from kernels.blocks cimport BLOCK, gather, native, scatter, value
+from kernels.launch cimport BAD_DTYPE, BOOL, FLOAT32, FLOAT64, OK, Launch, itemsize
 from kernels.ndloop cimport loop_t, ndloop
 from kernels.types cimport real
 from kernels.vmath cimport (
-    VM_SIN_END, verf, verfc, vexp, vexpm1, vlog, vlog1p, vcos, vm_pow_f, vsigmoid, vsin, vtanh)
+    VM_SIN_END, vcos, verf, verfc, vexp, vexpm1, vlog, vlog1p, vm_pow_f, vsigmoid, vsin, vtanh)
 
 cdef enum:
-    BLOCK = 256                 # elements on the stack: 2 KiB an operand, L1 holds them all
     CHEAP = 1 << 16             # elements a thread should have: memory-bound functions ...
     COSTLY = 1 << 14            # ... and those of a nanosecond an element
-
-ctypedef fused value:           # what the loops compute in; all integers as int64
-    float
-    double
-    int64_t
-
-
-# ---- moving between arrays and blocks
-
-cdef inline void gather(value* block, char* p, Py_ssize_t s, Py_ssize_t n,
-                        int dtype) noexcept nogil:
-    """block[i] = the i-th element at p, stride s."""
-    cdef Py_ssize_t i
-    if value is int64_t:
-        if dtype <= UINT8:
-            for i in range(n):
-                block[i] = (<uint8_t*>(p + i * s))[0]
-        elif dtype == INT8:
-            for i in range(n):
-                block[i] = (<int8_t*>(p + i * s))[0]
-        elif dtype == INT16:
-            for i in range(n):
-                block[i] = (<int16_t*>(p + i * s))[0]
-        elif dtype == INT32:
-            for i in range(n):
-                block[i] = (<int32_t*>(p + i * s))[0]
-        else:
-            for i in range(n):
-                block[i] = (<int64_t*>(p + i * s))[0]
-    else:
-        for i in range(n):
-            block[i] = (<value*>(p + i * s))[0]
-
-
-cdef inline void scatter(char* p, Py_ssize_t s, value* block, Py_ssize_t n,
-                         int dtype) noexcept nogil:
-    """The i-th element at p, stride s = block[i]."""
-    cdef Py_ssize_t i
-    if value is int64_t:
-        if dtype == BOOL:
-            for i in range(n):
-                (<uint8_t*>(p + i * s))[0] = block[i] != 0
-        elif dtype <= INT8:
-            for i in range(n):
-                (<uint8_t*>(p + i * s))[0] = <uint8_t>block[i]
-        elif dtype == INT16:
-            for i in range(n):
-                (<int16_t*>(p + i * s))[0] = <int16_t>block[i]
-        elif dtype == INT32:
-            for i in range(n):
-                (<int32_t*>(p + i * s))[0] = <int32_t>block[i]
-        else:
-            for i in range(n):
-                (<int64_t*>(p + i * s))[0] = block[i]
-    else:
-        for i in range(n):
-            (<value*>(p + i * s))[0] = block[i]
-
-
-cdef inline bint native(int dtype, Py_ssize_t size) noexcept nogil:
-    """True where a block loop can read the array itself."""
-    return dtype >= INT64 and itemsize(dtype) == size
 
 
 cdef inline void start(Launch* L, loop_t loop, int nop, Py_ssize_t grain) noexcept nogil:

@@ -258,7 +258,7 @@ VM float vm_pow_f(float x, float y) {
     int whole = rintf(y) == y, odd = whole & (rintf(0.5f * y) != 0.5f * y);
     r = (y == 0) | (a == 1) ? 1.0f : r;
     r = odd ? copysignf(r, x) : r;
-    r = (x < 0) & !whole ? NAN : r;
+    r = (x < 0) & (a < INFINITY) & !whole ? NAN : r;
     return (x == 1) | (y == 0) ? 1.0f : r;
 }
 

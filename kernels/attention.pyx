@@ -31,7 +31,7 @@ cdef struct Problem:
     Buf* mask
     Py_ssize_t batch, length, s, e, ev, blocks, key_blocks
     Py_ssize_t mask_row, mask_column        # bytes
-    Matrix q, k, v, g
+    Matrix q, k, v, g, out
     bint causal
 
 
@@ -47,12 +47,12 @@ cdef Matrix matrix(Buf* a) noexcept nogil:
 cdef char* of_batch(Buf* a, Py_ssize_t b, Buf* shape, int inner) noexcept nogil:
     """Where batch `b` of `a` begins; `a` broadcasts over the batch axes of `shape`.
 
-    inner: axes after the batch axes, the same number in both.
+    inner: axes of `a` after its batch axes; `shape` has two.
     """
     cdef int d, own
     cdef char* at = a.data
-    for d in range(shape.ndim - inner - 1, -1, -1):
-        own = d + a.ndim - shape.ndim
+    for d in range(shape.ndim - 3, -1, -1):
+        own = d + a.ndim - inner - (shape.ndim - 2)
         if own >= 0 and a.shape[own] != 1:
             at += b % shape.shape[d] * a.strides[own]
         b //= shape.shape[d]
@@ -201,13 +201,13 @@ cdef void deltas(Problem* p, Py_ssize_t begin, Py_ssize_t end, real* delta) noex
     cdef double s
     for t in range(begin, end):
         g = <real*>of_batch(p.L.b[3], t // p.length, p.shape, 2) + t % p.length * p.g.row
-        out = <real*>p.L.b[8].data + t * p.ev
-        if p.g.column == 1:
+        out = <real*>of_batch(p.L.b[8], t // p.length, p.shape, 2) + t % p.length * p.out.row
+        if p.g.column == 1 and p.out.column == 1:
             delta[t] = <real>row_dot(g, out, p.ev)
         else:
             s = 0
             for j in range(p.ev):
-                s += g[j * p.g.column] * out[j]
+                s += g[j * p.g.column] * out[j * p.out.column]
             delta[t] = <real>s
 
 
@@ -222,7 +222,8 @@ cdef void block(Problem* p, Py_ssize_t b, Py_ssize_t i0, Py_ssize_t j0, real* pr
     cdef real* q = <real*>of_batch(L.b[4], b, p.shape, 2) + i0 * p.q.row
     cdef real* k = <real*>of_batch(L.b[5], b, p.shape, 2) + j0 * p.k.row
     cdef real* v = <real*>of_batch(L.b[6], b, p.shape, 2) + j0 * p.v.row
-    cdef real* lse = <real*>L.b[9].data + first
+    cdef Py_ssize_t step = L.b[9].strides[L.b[9].ndim - 1] // <Py_ssize_t>sizeof(real)
+    cdef real* lse = <real*>of_batch(L.b[9], b, p.shape, 1) + i0 * step
     cdef real* row
     cdef real* slope
     cdef real scale = <real>L.fa[0], away
@@ -231,7 +232,7 @@ cdef void block(Problem* p, Py_ssize_t b, Py_ssize_t i0, Py_ssize_t j0, real* pr
          <real>0, ds, columns)
     for i in range(rows):
         row, slope, away = prob + i * columns, ds + i * columns, delta[first + i]
-        row_exp(row, row, lse[i], columns)
+        row_exp(row, row, lse[i * step], columns)
         for j in range(columns):
             slope[j] = row[j] * (slope[j] - away) * scale
     if by_keys:
@@ -311,7 +312,7 @@ cdef int attention_backward_run(Launch* L) noexcept nogil:
     for k in range(3):
         memset(L.b[k].data, 0, L.b[k].n * itemsize(L.b[k].dtype))
     describe(&p, L, L.b[0], 4, L.ia[0] != 0)
-    p.g = matrix(L.b[3])
+    p.g, p.out = matrix(L.b[3]), matrix(L.b[8])
     if p.batch == 0 or p.length == 0 or p.s == 0:
         return OK
     parallel_over(deltas_part, &p, p.batch * p.length, 4096 // (p.ev + 1) + 1, threads)

@@ -92,6 +92,20 @@ def test_layouts():
     check(q, np.broadcast_to(k[:1], k.shape), v, np.broadcast_to(np.array(True), (10, 10)), False)
 
 
+def test_backward_reads_out_and_lse_by_their_strides():
+    q, k, v = qkv((2, 3), 5, 7, 4, 4, np.float64)
+    out, lse = reference.attention(q, k, v, None, 0, 0.5)
+    expected = reference.attention_backward(q, q, k, v, None, out, lse, 0, 0.5)
+    out = np.ascontiguousarray(out.T).T
+    lse = np.repeat(lse, 2, axis=-1)[..., ::2]
+    grads = [np.empty_like(a) for a in (q, k, v)]
+    work = (kernels.num_threads() * 2 * 64 * 256 + 30) * 8
+    kernels.call("attention_backward", grads, [q, q, k, v, None, out, lse], ia=(0,), fa=(0.5,),
+                 work_bytes=work)
+    for a, b in zip(grads, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
 def test_large_scores_do_not_overflow():
     q, k, v = qkv((), 8, 300, 4, 4, np.float32)
     out, *grads = run(q * 100, k * 100, v, None, 0, 1.0, np.ones((8, 4), np.float32))

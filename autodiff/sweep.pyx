@@ -25,7 +25,7 @@ from .errors import DtypeError, GradientError, ReleasedTapeError, SavedTensorCha
 from .op import Deferred
 
 cdef extern from *:
-    Py_ssize_t Py_REFCNT(object)
+    Py_ssize_t Py_REFCNT(PyObject*)     # of a pointer: an object argument would count itself
     object PyObject_Vectorcall(object f, PyObject** args, size_t n, void* names)
 
 cdef int64_t _sweeps = 0
@@ -166,10 +166,11 @@ cdef object _sweep(list roots, list seeds, list inputs, bint retain, bint create
             if wanted is not None:
                 _collect(wanted, node, pending)
             if isinstance(node, Leaf):
-                if wanted is None:
-                    _accumulate(<Leaf>node, pending, create_graph)
                 if m.sweeps != NULL:
                     _observe(m, node, pending, None)
+                if wanted is None:
+                    node.pending, pending = pending, None   # the leaf may take the buffer
+                    _accumulate(<Leaf>node, create_graph)
                 continue
             r = <Record>node
             if r.retained is not None and wanted is None:
@@ -420,8 +421,8 @@ cdef object _fit(Record r, int k, object g):
 # Adding up ------------------------------------------------------------------------------------
 
 cdef inline bint _sole(Tensor t) noexcept:
-    """True if nobody else can see the bytes of `t`, whose one reference is the caller's."""
-    return Py_REFCNT(t) == 1 and Py_REFCNT(t.storage) == 1 and t.dense and t.storage.owner is None
+    """True if nobody else can see the bytes of `t`: the caller's reference is the only one."""
+    return Py_REFCNT(<PyObject*>t) == 1 and Py_REFCNT(<PyObject*>t.storage) == 1 and t.dense and t.storage.owner is None
 
 
 cdef int _mark(Tensor t) noexcept:
@@ -482,15 +483,14 @@ cdef int _sum(Node node, object g, bint create_graph) except -1:
     return 0
 
 
-cdef int _accumulate(Leaf leaf, object pending, bint create_graph) except -1:
-    """Add the finished gradient to `.grad`."""
-    cdef Tensor g = <Tensor>pending
+cdef int _accumulate(Leaf leaf, bint create_graph) except -1:
+    """Add the finished gradient, which waits in `leaf.pending`, to `.grad`."""
+    cdef Tensor g = <Tensor>leaf.pending
     cdef Tensor old
-    pending = None
+    leaf.pending = None
     with leaf.lock:
         if leaf.grad is None:
-            if not create_graph and not (Py_REFCNT(g.storage) == 1 and g.dense
-                                         and g.storage.owner is None and Py_REFCNT(g) <= 3):
+            if not create_graph and not _sole(g):
                 g = <Tensor>bound("copy")(bare(g))
             leaf.grad = g
         else:

@@ -1060,7 +1060,7 @@ cdef list _before_write(Bound b, list inputs, int64_t needs):
 
 
 cdef extern from *:
-    Py_ssize_t Py_REFCNT(object)
+    Py_ssize_t Py_REFCNT(PyObject*)     # of a pointer: an object argument would count itself
 
 
 cdef int _check_write(Bound b, Tensor x, int64_t needs) except -1:
@@ -1070,7 +1070,7 @@ cdef int _check_write(Bound b, Tensor x, int64_t needs) except -1:
     if x.storage.readonly:
         raise InPlaceError(f"{name}: the tensor shares read-only memory; copy it first")
     for k in range(x.buf.ndim):
-        if x.buf.strides[k] == 0 and x.buf.shape[k] > 1:
+        if x.buf.strides[k] == 0 and x.buf.shape[k] > 1 and x.buf.n > 0:
             raise InPlaceError(f"{name}: the tensor is a broadcast view; several elements share "
                                "one place in memory; copy it first")
     if not needs:
@@ -1081,7 +1081,7 @@ cdef int _check_write(Bound b, Tensor x, int64_t needs) except -1:
     if isinstance(x.node, Leaf):
         raise InPlaceError(f"{name}: a leaf that requires a gradient cannot be changed in place "
                            "while recording; use `with ad.no_grad():`, or write to a copy")
-    if Py_REFCNT(x.storage) > 1 + x.storage.handles:
+    if Py_REFCNT(<PyObject*>x.storage) > 1 + x.storage.handles:
         raise InPlaceError(f"{name}: another live tensor is a view of the same memory, and its "
                            "gradient would be silently wrong; write to a copy")
     return 0

@@ -212,7 +212,7 @@ def check_write(name, x, needs):
     """InPlaceError where a write in place would make a gradient silently wrong."""
     if not x.data.flags.writeable:
         raise InPlaceError(f"{name}: the tensor shares read-only memory; copy it first")
-    if any(s == 0 and n > 1 for s, n in zip(x.strides, x.shape)):
+    if x.size and any(s == 0 and n > 1 for s, n in zip(x.strides, x.shape)):
         raise InPlaceError(f"{name}: the tensor is a broadcast view; several elements share one "
                            "place in memory; copy it first")
     if not needs:

@@ -329,7 +329,7 @@ cdef int conv2d_run(Launch* L) noexcept nogil:
 
 cdef real* gathered(Conv* v, Py_ssize_t n0, Py_ssize_t n1, Py_ssize_t k0, Py_ssize_t oh0,
                     Py_ssize_t oh1, real* room, Py_ssize_t* ld) noexcept nogil:
-    """g of a block as a matrix (kg, columns): where it lies, or put together from several images."""
+    """g of a block as a matrix (kg, columns): where it lies, or gathered from several images."""
     cdef Py_ssize_t n, k, places = (oh1 - oh0) * v.OW
     cdef real* g = image_of(v, v.out, n0, v.K, k0, v.places, room) + oh0 * v.OW
     if n1 - n0 == 1:

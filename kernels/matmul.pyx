@@ -161,7 +161,7 @@ cdef void product_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thre
 
 
 cdef void batch_steps(Matrix* x, Buf* buf, int own, Buf* out, int axes) noexcept nogil:
-    """Strides of x along the batch axes of out; 0 where x is broadcast. `own`: axes of x's matrix."""
+    """Strides of x along out's batch axes, 0 where x is broadcast; its last `own` axes are left."""
     cdef int d, at
     for d in range(axes):
         at = d - axes + buf.ndim - own

@@ -163,7 +163,8 @@ conv2d = op(
     formula="out[n, k] = bias[k] + sum_c weight[k, c] * x[n, c]", attrs=ATTRS, kernel="conv2d",
     infer=conv2d_infer, promote="same", saves={"x": "weight", "weight": "x"}, vjp=conv2d_vjp,
     jvp=conv2d_jvp, flops=conv2d_flops, scratch=conv2d_scratch,
-    samples=conv2d_samples, bad=conv2d_bad, method=False, source="PyTorch, torch.nn.functional.conv2d")
+    samples=conv2d_samples, bad=conv2d_bad, method=False,
+    source="PyTorch, torch.nn.functional.conv2d")
 
 
 # conv2d_backward_input ------------------------------------------------------------------------
@@ -208,7 +209,8 @@ def backward_input_bad(draw):
 
 
 conv2d_backward_input = op(
-    "conv2d_backward_input", "g weight", "Gradient of conv2d for its input (transposed convolution).",
+    "conv2d_backward_input", "g weight",
+    "Gradient of conv2d for its input (transposed convolution).",
     formula="gx[n, c, i, j] = sum of g[n, k, oh, ow] weight[k, c, kh, kw] over the places that "
             "read x[n, c, i, j]",
     attrs={"size": None, **ATTRS}, kernel="conv2d_backward_input", infer=backward_input_infer,

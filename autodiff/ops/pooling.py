@@ -242,7 +242,8 @@ def avg_pool2d_bad(draw):
 
 
 avg_pool2d = op(
-    "avg_pool2d", "x", "Mean of each window; padding counts as zeros unless count_include_pad=False.",
+    "avg_pool2d", "x",
+    "Mean of each window; padding counts as zeros unless count_include_pad=False.",
     formula="out[n, c, oh, ow] = sum_ij x[n, c, oh sh + i - ph, ow sw + j - pw] / count",
     attrs=AVG_ATTRS, kernel="avg_pool2d", infer=avg_pool2d_infer, linear=True,
     vjp=avg_pool2d_vjp, method=False,

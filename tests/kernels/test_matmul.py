@@ -75,8 +75,8 @@ LAYOUTS = [np.asarray, transposed, padded, every_other, batch_last, backwards, n
 @pytest.mark.parametrize("right", LAYOUTS)
 def test_matmul_layouts(left, right):
     rng = np.random.default_rng(1)
-    for a, b in [((5, 7, 4), (5, 4, 6)), ((5, 7, 4), (4, 6)), ((1, 7, 4), (5, 4, 6)), ((7, 4), (4, 1)),
-                 ((1, 4), (4, 6)), ((7, 1), (1, 6)), ((40, 30), (30, 50))]:
+    for a, b in [((5, 7, 4), (5, 4, 6)), ((5, 7, 4), (4, 6)), ((1, 7, 4), (5, 4, 6)),
+                 ((7, 4), (4, 1)), ((1, 4), (4, 6)), ((7, 1), (1, 6)), ((40, 30), (30, 50))]:
         x, y = left(random(rng, a, np.float64)), right(random(rng, b, np.float64))
         out, want = product(x, y)
         close(out, want, a[-1])

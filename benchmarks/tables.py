@@ -182,11 +182,13 @@ def chain(result):
 
 def resident(r):
     """Tracked against resident memory, in a sentence."""
-    slack = "" if r["slack"] is None else f", pool slack {quantity(r['slack'], BYTES)}"
+    met = "met" if r["residual_share"] <= r["goal"] else "MISSED"
     return (f"tracked against resident memory ({r['title']}, batch {r['batch']}, {r['steps']} "
             f"steps, fresh process): tracked peak {quantity(r['tracked_peak'], BYTES)}, resident "
             f"growth {r['resident_growth'] / 1e6:,.1f} MB, residual {r['residual'] / 1e6:,.1f} MB "
-            f"= {100 * r['residual_share']:.1f} %{slack}")
+            f"= {100 * r['residual_share']:.1f} %; at most {100 * r['goal']:.0f} % wanted: {met}; "
+            f"at the end the pool held {quantity(r['held'], BYTES)} in free blocks, slack "
+            f"{quantity(r['slack'], BYTES)}")
 
 
 def quoted(sample):

@@ -57,7 +57,7 @@ def full():
                   "ratio": {"train": 1.0, "infer": 1.0}},
         "resident": {"title": "a CNN", "batch": 512, "steps": 3, "tracked_peak": 10 ** 9,
                      "resident_growth": 1.05e9, "residual": 5e7, "residual_share": 0.048,
-                     "slack": 10 ** 7, "high_water_reset": True}}
+                     "goal": 0.1, "held": 10 ** 8, "slack": 10 ** 7, "high_water_reset": True}}
 
 
 def printed(full):

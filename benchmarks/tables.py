@@ -98,7 +98,7 @@ def phases(workload):
 
     def row(label, time, spread, peak, flops):
         table.add_row(label, figure(time / seconds), spread, cell(peak["total"] / size),
-                      *(cell(peak[c] / size) for c in shown), cell(flops / ops))
+                      *(cell(peak[c] / size) for c in shown), figure(flops / ops))
 
     def phase(name):
         t = found[name]["seconds"]

@@ -66,7 +66,7 @@ class DigitsCNN(CNN):
 
 class FashionCNN(CNN):
     name, full = "fashion", True
-    batch_size, epochs, seeds, lr = 64, 4, 1, 1e-3
+    batch_size, epochs, seeds, lr = 64, 6, 1, 1e-3
     goal = Goal("accuracy", 0.90)
     channels, hidden, size = (32, 64), 128, 28
     data_name = "Fashion-MNIST"

@@ -81,9 +81,15 @@ cdef int checked(Launch* L, Buf* index, Py_ssize_t n) noexcept nogil:
     cdef Axes axes
     cdef Py_ssize_t i, total
     cdef int64_t value
+    cdef bint wrong = False
     if index.dtype == BOOL or index.dtype >= FLOAT32:
         return BAD_DTYPE
     total = merge(&axes, index.shape, index.strides, index.ndim)
+    if index.dtype == INT64 and axes.ndim == 1 and axes.strides[0] == sizeof(int64_t):
+        for i in range(total):
+            wrong |= ((<int64_t*>index.data)[i] < -n) | ((<int64_t*>index.data)[i] >= n)
+        if not wrong:
+            return OK
     for i in range(total):
         value = load(index.data + offset(&axes, i), index.dtype)
         if value < -n or value >= n:
@@ -155,6 +161,7 @@ cdef struct Pick:
     char* at
     int index_dtype
     bint zero                   # clear the rows of a part before adding to them
+    bint single                 # rows of one element, one stride everywhere: pick_single
 
 cdef int plan(Pick* p, Launch* L, Buf* x, Buf* region, Buf* index, bint into_x) noexcept nogil:
     """Lay out x, region (broadcast to its full shape) and index; check the index."""
@@ -186,6 +193,8 @@ cdef int plan(Pick* p, Launch* L, Buf* x, Buf* region, Buf* index, bint into_x) 
         pair[0], pair[1] = &source, &to
     nd_plan(&p.row, pair, 2)
     p.row.L = L
+    p.single = (p.inner == 1 and index.dtype == INT64 and p.x_picked.ndim <= 1
+                and p.r_index.ndim <= 1 and p.index.ndim <= 1)
     return checked(L, index, p.n)
 
 cdef inline void do_row(NdLoop* row, char* to, char* source) noexcept nogil:
@@ -197,6 +206,75 @@ cdef inline void do_row(NdLoop* row, char* to, char* source) noexcept nogil:
         row.data[0], row.data[1] = to, source
         nd_range(row, 0, row.n)
 
+cdef inline Py_ssize_t stride(Axes* a) noexcept nogil:
+    return a.strides[0] if a.ndim else 0
+
+cdef void gather_single(Pick* p, char* out, char* x, Py_ssize_t begin, Py_ssize_t end,
+                        word* type) noexcept nogil:
+    """out[j] = x[index[j]] for j in [begin, end)."""
+    cdef Py_ssize_t j, n = p.n, so = stride(&p.r_index), sx = stride(&p.x_picked)
+    cdef Py_ssize_t si = stride(&p.index)
+    cdef int64_t f
+    for j in range(begin, end):
+        f = (<int64_t*>(p.at + j * si))[0]
+        f += n if f < 0 else 0
+        (<word*>(out + j * so))[0] = (<word*>(x + f * sx))[0]
+
+cdef void scatter_single(Pick* p, char* x, char* source, Py_ssize_t low, Py_ssize_t high,
+                         word* type) noexcept nogil:
+    """x[index[j]] = source[j] for all j with low <= index[j] < high."""
+    cdef Py_ssize_t j, n = p.n, ss = stride(&p.r_index), sx = stride(&p.x_picked)
+    cdef Py_ssize_t si = stride(&p.index)
+    cdef int64_t f
+    for j in range(p.m):
+        f = (<int64_t*>(p.at + j * si))[0]
+        f += n if f < 0 else 0
+        if low <= f < high:
+            (<word*>(x + f * sx))[0] = (<word*>(source + j * ss))[0]
+
+cdef void add_single(Pick* p, char* x, char* source, Py_ssize_t low, Py_ssize_t high,
+                     number* type) noexcept nogil:
+    """x[index[j]] += source[j] for all j with low <= index[j] < high."""
+    cdef Py_ssize_t j, n = p.n, ss = stride(&p.r_index), sx = stride(&p.x_picked)
+    cdef Py_ssize_t si = stride(&p.index)
+    cdef int64_t f
+    for j in range(p.m):
+        f = (<int64_t*>(p.at + j * si))[0]
+        f += n if f < 0 else 0
+        if low <= f < high:
+            (<number*>(x + f * sx))[0] += (<number*>(source + j * ss))[0]
+
+cdef void singles(Pick* p, char* x, char* region, Py_ssize_t low, Py_ssize_t high,
+                  bint gathers) noexcept nogil:
+    """Rows of one element, by dtype: [low, high) counts indices to gather, elements to scatter."""
+    cdef int dt = p.L.b[0].dtype, size = <int>itemsize(dt)
+    if gathers:
+        if size == 4:
+            gather_single(p, region, x, low, high, <uint32_t*>NULL)
+        elif size == 8:
+            gather_single(p, region, x, low, high, <uint64_t*>NULL)
+        elif size == 1:
+            gather_single(p, region, x, low, high, <uint8_t*>NULL)
+        else:
+            gather_single(p, region, x, low, high, <uint16_t*>NULL)
+    elif p.row.loop == add_row:
+        if dt == FLOAT32:
+            add_single(p, x, region, low, high, <float*>NULL)
+        elif dt == FLOAT64:
+            add_single(p, x, region, low, high, <double*>NULL)
+        elif dt == INT64:
+            add_single(p, x, region, low, high, <int64_t*>NULL)
+        else:
+            add_single(p, x, region, low, high, <int32_t*>NULL)
+    elif size == 4:
+        scatter_single(p, x, region, low, high, <uint32_t*>NULL)
+    elif size == 8:
+        scatter_single(p, x, region, low, high, <uint64_t*>NULL)
+    elif size == 1:
+        scatter_single(p, x, region, low, high, <uint8_t*>NULL)
+    else:
+        scatter_single(p, x, region, low, high, <uint16_t*>NULL)
+
 cdef void gather_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thread) noexcept nogil:
     """Rows [begin, end) of the region, counted over outer slices and indices."""
     cdef Pick* p = <Pick*>context
@@ -205,6 +283,14 @@ cdef void gather_part(void* context, Py_ssize_t begin, Py_ssize_t end, int threa
     cdef int64_t f
     cdef char* x = p.x + offset(&p.x_outer, o)
     cdef char* out = p.region + offset(&p.r_outer, o)
+    if p.single:
+        while begin < end:
+            i = min(p.m, j + end - begin)
+            singles(p, p.x + offset(&p.x_outer, o), p.region + offset(&p.r_outer, o), j, i, True)
+            begin += i - j
+            j = 0
+            o += 1
+        return
     for i in range(begin, end):
         f = load(p.at + offset(&p.index, j), p.index_dtype)
         f += p.n if f < 0 else 0
@@ -232,6 +318,9 @@ cdef void scatter_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thre
         high = end - o * p.n
         x = p.x + offset(&p.x_outer, o)
         source = p.region + offset(&p.r_outer, o)
+        if p.single:
+            singles(p, x, source, low, high, False)
+            continue
         for j in range(p.m):
             f = load(p.at + offset(&p.index, j), p.index_dtype)
             f += p.n if f < 0 else 0
@@ -240,11 +329,14 @@ cdef void scatter_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thre
 
 cdef void scatter(Pick* p) noexcept nogil:
     """All rows of x, in parts of GRAIN elements of work."""
-    cdef Py_ssize_t rows = p.outer * p.n, work = p.outer * p.m * p.inner
+    cdef Py_ssize_t rows = p.outer * p.n, work = p.outer * p.m * p.inner, grain
     if p.zero:
         work += rows * p.inner
+    grain = rows * GRAIN // (work + 1) + 1
+    if p.inner < 16:                        # reading the whole index costs more than short rows
+        grain = max(grain, p.n)
     if rows and p.inner:
-        parallel_over(scatter_part, p, rows, rows * GRAIN // (work + 1) + 1, threads_of(p.L))
+        parallel_over(scatter_part, p, rows, grain, threads_of(p.L))
 
 
 # ---- kernels

@@ -148,8 +148,8 @@ def triu_vjp(g, needs, k):
 
 
 def _triangle_samples(draw):
-    return [Sample(draw.normal(3, 3)), Sample(draw.normal(2, 3, 4), 1), Sample(draw.normal(4, 2), -1),
-            Sample(draw.normal(2, 0, 3))]
+    return [Sample(draw.normal(3, 3)), Sample(draw.normal(2, 3, 4), 1),
+            Sample(draw.normal(4, 2), -1), Sample(draw.normal(2, 0, 3))]
 
 
 tril = op("tril", "x", "Lower triangles of the matrices in the last two axes.",

@@ -293,7 +293,7 @@ def concat_vjp(g, needs, axis, xs_shape):
 
 def _slab(x, begin, end, axis):
     """x[begin:end] along `axis`, as a view."""
-    from .index import getitem
+    from .slices import getitem
     return getitem(x, (slice(None),) * axis + (slice(begin, end),))
 
 
@@ -335,7 +335,7 @@ def _new_axis(name, arrays, axis):
 
 def unstack(x, *, axis=0):
     """The slices of `x` along `axis`, as a tuple of views without that axis."""
-    from .index import getitem
+    from .slices import getitem
     axis = normal_axis("unstack", axis, len(x.shape))
     return tuple(getitem(x, (slice(None),) * axis + (k,)) for k in range(x.shape[axis]))
 

@@ -2,7 +2,7 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t
 
 from autodiff.storage cimport Storage
-from autodiff.tape cimport Node, Record
+from autodiff.tape cimport Meta, Node, Record
 from kernels.launch cimport Buf, Launch, run_t
 
 cdef class Tensor:
@@ -24,6 +24,19 @@ cdef struct Slots:                  # what to save for one set of wanted gradien
     int n
     int slot[8]
 
+cdef class Prepared:                # a Plan, unpacked for C, for one set of shapes and attributes
+    cdef object plan
+    cdef tuple attrs
+    cdef int nout, nia, nfa, threads
+    cdef Meta* out
+    cdef int64_t ia[12]
+    cdef double fa[4]
+    cdef Py_ssize_t work_bytes      # scratch, for `threads`
+    cdef bint has_view
+    cdef Meta view
+    cdef Py_ssize_t view_strides[8]
+    cdef Py_ssize_t view_offset
+
 cdef class Bound:
     cdef readonly object op         # the block
     cdef run_t run
@@ -33,9 +46,12 @@ cdef class Bound:
     cdef bint any_dtype, to_float, differentiable, keeps_metas
     cdef object vjp, default_attrs, infer, scratch
     cdef int into
-    cdef tuple writes
+    cdef tuple writes, attr_names
+    cdef bytes required             # of each input: 1 unless it may be absent
     cdef Slots few[8]               # for up to three inputs: indexed by the bit set of wants
     cdef dict many
+    cdef dict prepared              # shapes, dtypes and attributes -> Prepared
+    cdef bint cacheable, by_strides
     cdef int nargs
     cdef int arg_kind[16]
     cdef int arg_k[16]

@@ -10,7 +10,7 @@ cimport cython
 cimport numpy as cnp
 from cpython.ref cimport PyObject, Py_INCREF, Py_DECREF, Py_XDECREF
 from libc.stdint cimport int64_t
-from libc.stdlib cimport calloc
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from autodiff.storage cimport (
@@ -514,7 +514,10 @@ cdef class Bound:
         self.to_float = (op.promote or "").startswith("float")
         self.vjp, self.infer, self.scratch = op.vjp, op.infer, op.scratch
         self.differentiable = op.vjp is not None
-        self.default_attrs = tuple(op.attrs.values())
+        self.default_attrs, self.attr_names = tuple(op.attrs.values()), tuple(op.attrs)
+        self.required = bytes([name not in op.optional for name in op.inputs])
+        self.prepared, self.cacheable = {}, not op.dynamic_shape and not op.variadic
+        self.by_strides = op.alias or op.into is not None
         self.into = -1 if op.into is None else op.inputs.index(op.into)
         self.writes = tuple(op.inputs.index(n) for n in op.writes)
         self.many = {}
@@ -574,23 +577,60 @@ cdef class Bound:
         return 0
 
     def __call__(self, *args, **kwargs):
-        cdef int k, n = len(args)
+        cdef int n = len(args)
         cdef list inputs
-        if not kwargs and not self.variadic and n == self.nin:
-            for k in range(n):
-                if type(args[k]) is not Tensor:
-                    break
-            else:
+        cdef tuple attrs
+        if not self.variadic and n >= self.nin and _all_tensors(self, args):
+            if n == self.nin and not kwargs:
                 if n == 1:
                     return apply1(self, <Tensor>args[0])
-                if n == 2:
+                if n == 2 and args[1] is not None:
                     return apply2(self, <Tensor>args[0], <Tensor>args[1])
+                return apply(self, list(args), self.default_attrs)
+            attrs = _attrs(self, args, kwargs)
+            if attrs is not None:
+                return apply(self, list(args[:self.nin]), attrs)
         raw, attrs = call.parse(self.op, args, kwargs)
         inputs = call.convert(self.op, raw, Tensor, make)
         return apply(self, inputs, attrs)
 
     def __repr__(self):
         return f"<operation {self.op.signature()}>"
+
+
+cdef bint _all_tensors(Bound b, tuple args) except -1:
+    """True if the inputs are Tensors already (or absent), of a dtype that needs no promotion."""
+    cdef int k, dtype = -1
+    cdef Tensor t
+    for k in range(b.nin):
+        if type(args[k]) is Tensor:
+            t = args[k]
+            if dtype < 0:
+                dtype = t.buf.dtype
+            elif t.buf.dtype != dtype and not b.any_dtype:
+                return False
+        elif args[k] is not None or b.required[k]:
+            return False
+    return b.any_dtype or not b.to_float or dtype >= FLOAT32
+
+
+cdef tuple _attrs(Bound b, tuple args, dict kwargs):
+    """Attributes of a call in the order of the block; None where they are not what it names."""
+    cdef int k, given = len(args) - b.nin, used = 0
+    cdef list values = list(b.default_attrs)
+    if given > len(values):
+        return None
+    for k in range(given):
+        values[k] = args[b.nin + k]
+    if kwargs:
+        for k in range(given, len(values)):
+            name = b.attr_names[k]
+            if name in kwargs:
+                values[k] = kwargs[name]
+                used += 1
+        if used != len(kwargs):
+            return None
+    return tuple(values)
 
 
 def bind(op):
@@ -614,7 +654,8 @@ cdef object apply1(Bound b, Tensor x):
     if (b.rule != LIKE_INPUT or b.default_attrs or b.nout != 1 or b.nres or _listened or b.alias
             or (m.tangents and x.dual is not None) or (b.to_float and x.buf.dtype < FLOAT32)
             or x.buf.dtype == BOOL or not b.strided or b.into >= 0 or b.writes):
-        return apply(b, call.promoted(b.op, [x]) if b.to_float else [x], b.default_attrs)
+        promote = b.to_float and x.buf.dtype < FLOAT32
+        return apply(b, call.promoted(b.op, [x]) if promote else [x], b.default_attrs)
     out = new_tensor(x.buf.dtype, x.buf.ndim, x.buf.shape)
     bufs[0], bufs[1] = &out.buf, &x.buf
     _fill(&L, b, bufs, 1, 1)
@@ -639,8 +680,10 @@ cdef object apply2(Bound b, Tensor x, Tensor y):
             or (m.tangents and (x.dual is not None or y.dual is not None))
             or (b.to_float and x.buf.dtype < FLOAT32) or b.default_attrs or b.nres
             or not b.expands or b.into >= 0 or b.writes):
-        inputs = [x, y] if b.any_dtype else call.promoted(b.op, [x, y])
-        return apply(b, inputs, b.default_attrs)
+        if b.any_dtype or (x.buf.dtype == y.buf.dtype
+                           and not (b.to_float and x.buf.dtype < FLOAT32)):
+            return apply(b, [x, y], b.default_attrs)
+        return apply(b, call.promoted(b.op, [x, y]), b.default_attrs)
     ndim = _broadcast(&x.buf, &y.buf, shape)
     if ndim < 0:
         return apply(b, [x, y], b.default_attrs)     # which raises
@@ -868,7 +911,17 @@ cdef int _more(Record r, int k, int shown, Tensor t) except -1:
 
 # The general path -----------------------------------------------------------------------------
 
+@cython.final
+cdef class Prepared:
+    """A Plan, unpacked for C.  Shape rules see metadata alone, so it holds for every call with
+    the same shapes, dtypes and attributes."""
+
+    def __dealloc__(self):
+        free(self.out)
+
+
 cdef object _plan(Bound b, list inputs, tuple attrs):
+    """What the shape rule says; its error gets the module path."""
     try:
         plan = b.infer(*call.group(b.op, inputs), *attrs)
     except AutodiffError as error:
@@ -880,7 +933,75 @@ cdef object _plan(Bound b, list inputs, tuple attrs):
         if len(shape) > 8:
             raise ShapeError(f"{b.op.name}: the result would have {len(shape)} dimensions; at "
                              "most 8 are supported")
+    if len(plan.ia) > 12 or len(plan.fa) > 4:
+        raise AutodiffError(f"{b.op.name}: its shape rule gives too many static arguments")
     return plan
+
+
+cdef Prepared _unpack_plan(plan, tuple attrs):
+    cdef Prepared p = Prepared.__new__(Prepared)
+    cdef int k, j
+    p.plan = plan
+    p.attrs = attrs if plan.attrs is None else tuple(plan.attrs)
+    p.nout, p.nia, p.nfa, p.threads = len(plan.outputs), len(plan.ia), len(plan.fa), -1
+    p.out = <Meta*>calloc(p.nout + 1, sizeof(Meta))
+    if p.out == NULL:
+        raise MemoryError("autodiff: out of memory for a plan")
+    for k, (shape, dtype) in enumerate(plan.outputs):
+        p.out[k].dtype, p.out[k].ndim = dtypes.CODE[dtype], len(shape)
+        for j in range(p.out[k].ndim):
+            p.out[k].shape[j] = shape[j]
+            if p.out[k].shape[j] < 0:
+                raise ShapeError(f"a shape has no negative sizes, got {tuple(shape)}")
+    for k in range(p.nia):
+        p.ia[k] = plan.ia[k]
+    for k in range(p.nfa):
+        p.fa[k] = plan.fa[k]
+    if plan.view is not None:
+        shape, strides, offset = plan.view
+        p.has_view, p.view.ndim, p.view_offset = True, len(shape), offset
+        for k in range(p.view.ndim):
+            p.view.shape[k], p.view_strides[k] = shape[k], strides[k]
+    return p
+
+
+cdef Prepared _prepare(Bound b, list inputs, tuple attrs):
+    """The plan of a call, from the cache where its like was made before."""
+    cdef int64_t code[160]
+    cdef int k, j, n = 0
+    cdef Tensor t
+    cdef Prepared p
+    if not b.cacheable or len(inputs) > 8:
+        return _unpack_plan(_plan(b, inputs, attrs), attrs)
+    for x in inputs:
+        if x is None:
+            code[n] = -1
+            n += 1
+            continue
+        t = x
+        code[n] = t.buf.dtype * 16 + t.buf.ndim
+        for j in range(t.buf.ndim):
+            code[n + 1 + j] = t.buf.shape[j]
+        n += 1 + t.buf.ndim
+        if b.by_strides:
+            for j in range(t.buf.ndim):
+                code[n + j] = t.buf.strides[j]
+            n += t.buf.ndim
+    for k in range(len(attrs)):         # 1 and True are equal, but not the same argument
+        code[n] = type(attrs[k]) is bool
+        n += 1
+    key = ((<char*>code)[:n * sizeof(int64_t)], attrs)
+    try:
+        found = b.prepared.get(key)
+    except TypeError:                   # an attribute that cannot be a key, such as a slice
+        return _unpack_plan(_plan(b, inputs, attrs), attrs)
+    if found is not None:
+        return <Prepared>found
+    p = _unpack_plan(_plan(b, inputs, attrs), attrs)
+    if len(b.prepared) >= 256:
+        b.prepared.clear()
+    b.prepared[key] = p
+    return p
 
 
 cdef object apply(Bound b, list inputs, tuple attrs):
@@ -889,33 +1010,33 @@ cdef object apply(Bound b, list inputs, tuple attrs):
     cdef int64_t needs = 0
     cdef int k, n = len(inputs)
     cdef list outputs
+    cdef Prepared p
     if m.tangents:
         for x in inputs:
             if x is not None and (<Tensor>x).dual is not None:
                 from .forward import apply_dual
                 return apply_dual(b.op, inputs, attrs)
-    plan = _plan(b, inputs, attrs)
-    if b.alias and plan.view is None:
+    p = _prepare(b, inputs, attrs)
+    if b.alias and not p.has_view:
         inputs = [bound("copy")(inputs[0])] + inputs[1:]
-        plan = _plan(b, inputs, attrs)
-    if plan.attrs is not None:
-        attrs = tuple(plan.attrs)
+        p = _prepare(b, inputs, attrs)
+    attrs = p.attrs
     if b.differentiable and not m.no_grad:
         for k in range(n):
             if inputs[k] is not None and (<Tensor>inputs[k]).node is not None:
                 needs |= <int64_t>1 << k
     if b.into >= 0:
-        return _apply_into(b, plan, inputs, attrs, needs)
+        return _apply_into(b, p, inputs, attrs, needs)
     if b.alias:
-        outputs = [_view(<Tensor>inputs[0], plan)]
+        outputs = [_view(<Tensor>inputs[0], p)]
     else:
         outputs = []
-        for k, (shape, dtype) in enumerate(plan.outputs):
-            if k >= len(plan.outputs) - b.nres and not needs:
+        for k in range(p.nout):
+            if k >= p.nout - b.nres and not needs:
                 outputs.append(None)        # a residual that nobody will read
             else:
-                outputs.append(empty(shape, dtype))
-        _launch(b, plan, outputs, inputs, attrs)
+                outputs.append(new_tensor(p.out[k].dtype, p.out[k].ndim, p.out[k].shape))
+        _launch(b, p, outputs, inputs, attrs)
         for k in b.writes:
             if inputs[k] is not None:
                 (<Tensor>inputs[k]).storage.version += 1
@@ -929,16 +1050,15 @@ cdef object apply(Bound b, list inputs, tuple attrs):
     return tuple(outputs[:n])
 
 
-cdef Tensor _view(Tensor x, plan):
+cdef Tensor _view(Tensor x, Prepared p):
     cdef Tensor t = Tensor.__new__(Tensor)
     cdef int k
-    shape, strides, offset = plan.view
     t.storage = x.storage
-    t.buf.dtype, t.buf.ndim, t.buf.n = x.buf.dtype, len(shape), 1
+    t.buf.dtype, t.buf.ndim, t.buf.n = x.buf.dtype, p.view.ndim, 1
     for k in range(t.buf.ndim):
-        t.buf.shape[k], t.buf.strides[k] = shape[k], strides[k]
+        t.buf.shape[k], t.buf.strides[k] = p.view.shape[k], p.view_strides[k]
         t.buf.n *= t.buf.shape[k]
-    t.buf.data = x.buf.data + <Py_ssize_t>offset
+    t.buf.data = x.buf.data + p.view_offset
     t.dense = contiguous(&t.buf)
     return t
 
@@ -955,7 +1075,7 @@ cdef bint _blas_ready(Tensor t) noexcept:
             or ((r == size or rows <= 1) and (c >= rows * size or cols <= 1) and c % size == 0))
 
 
-cdef int _launch(Bound b, plan, list outputs, list inputs, tuple attrs) except -1:
+cdef int _launch(Bound b, Prepared p, list outputs, list inputs, tuple attrs) except -1:
     """Lay the buffers out for the kernel, take scratch, run, tell the listeners."""
     cdef int k, j, code, nout = len(outputs), nin = len(inputs), total = nout + nin
     cdef Buf* few[16]
@@ -997,16 +1117,15 @@ cdef int _launch(Bound b, plan, list outputs, list inputs, tuple attrs) except -
                 bufs[nout + k] = &wide[j]
                 j += 1
     _fill(&L, b, bufs, nout, nin)
-    if len(plan.ia) > 12 or len(plan.fa) > 4:
-        raise AutodiffError(f"{b.op.name}: its shape rule gives too many static arguments")
-    for k in range(len(plan.ia)):
-        L.ia[k] = plan.ia[k]
-    for k in range(len(plan.fa)):
-        L.fa[k] = plan.fa[k]
+    memcpy(L.ia, p.ia, p.nia * sizeof(int64_t))
+    memcpy(L.fa, p.fa, p.nfa * sizeof(double))
     if b.scratch is not None:
         L.threads = num_threads()
-        L.work_bytes = b.scratch(plan, *call.group(b.op, inputs), threads=L.threads,
-                                 **dict(zip(b.op.attrs, attrs)))
+        if p.threads != L.threads:
+            p.work_bytes = b.scratch(p.plan, *call.group(b.op, inputs), threads=L.threads,
+                                     **dict(zip(b.op.attrs, attrs)))
+            p.threads = L.threads
+        L.work_bytes = p.work_bytes
         if L.work_bytes:
             L.work = scratch_alloc(L.work_bytes)
     start = time.perf_counter() if _listened else 0.0
@@ -1017,7 +1136,7 @@ cdef int _launch(Bound b, plan, list outputs, list inputs, tuple attrs) except -
     if code != OK:
         _fail(b, code, &L)
     if _listened:
-        _tell(b, plan, inputs, given, outputs, attrs, seconds, &L)
+        _tell(b, p.plan, inputs, given, outputs, attrs, seconds, &L)
     return 0
 
 
@@ -1028,16 +1147,17 @@ cdef Tensor _dense_copy(Tensor t):
 
 # Writing in place -----------------------------------------------------------------------------
 
-cdef object _apply_into(Bound b, plan, list inputs, tuple attrs, int64_t needs):
+cdef object _apply_into(Bound b, Prepared p, list inputs, tuple attrs, int64_t needs):
     """Write the result into one of the inputs; on the tape, that tensor moves to a new record."""
     cdef Tensor x = inputs[b.into], region
     cdef Record r = None
     cdef Modes* m = modes()
     _check_write(b, x, needs)
-    region = x if plan.view is None else _view(x, plan)
+    region = _view(x, p) if p.has_view else x
+    inputs = _apart(inputs, b.into, region)
     if needs:
         r = _record(b, _before_write(b, inputs, needs), [x], attrs, needs)
-    _launch(b, plan, [region], inputs, attrs)
+    _launch(b, p, [region], inputs, attrs)
     x.storage.version += 1
     if needs:
         x.node, x.index = r, 0
@@ -1045,6 +1165,32 @@ cdef object _apply_into(Bound b, plan, list inputs, tuple attrs, int64_t needs):
             for listener in list(<object>m.tapes):
                 listener(r, (x,))
     return x
+
+
+cdef list _apart(list inputs, int into, Tensor region):
+    """The inputs; one that shares bytes with the region written to, but not all, as a copy."""
+    cdef Tensor t, copied
+    cdef int k
+    for k in range(len(inputs)):
+        t = inputs[k]
+        if (k != into and t is not None and t.storage is region.storage
+                and not (t.buf.data == region.buf.data and t.buf.dtype == region.buf.dtype
+                         and _same_layout(&t.buf, &region.buf))):
+            copied = _dense_copy(t)
+            copied.node, copied.index = t.node, t.index
+            inputs = list(inputs)
+            inputs[k] = copied
+    return inputs
+
+
+cdef bint _same_layout(Buf* a, Buf* b) noexcept:
+    cdef int k
+    if not _same_shape(a, b):
+        return False
+    for k in range(a.ndim):
+        if a.strides[k] != b.strides[k]:
+            return False
+    return True
 
 
 cdef list _before_write(Bound b, list inputs, int64_t needs):

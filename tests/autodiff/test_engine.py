@@ -413,3 +413,20 @@ def test_in_place_product_keeps_the_old_value_where_its_gradient_needs_it():
     y.sum().backward()
     assert np.allclose(x.grad.tolist(), [5.0, 7.0])
     assert np.allclose(w.grad.tolist(), [2.0, 3.0])
+
+
+def test_in_place_on_overlapping_parts():
+    x = ad.tensor(np.arange(5.0))
+    x[1:] = x[:-1]
+    assert x.tolist() == [0.0, 0.0, 1.0, 2.0, 3.0]
+    y = ad.tensor(np.arange(5.0))
+    part = y[1:]
+    part += y[:-1]
+    assert y.tolist() == [0.0, 1.0, 3.0, 5.0, 7.0]
+
+
+def test_equal_attributes_of_other_kinds_are_told_apart():
+    x = ad.tensor(np.ones((2, 3)))
+    ad.sum(x, axis=1)
+    with pytest.raises(ad.ArgumentError, match="axis"):
+        ad.sum(x, axis=True)

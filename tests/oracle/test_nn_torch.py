@@ -51,7 +51,9 @@ LAYERS = [
     (("AvgPool2d", 3), {"stride": 2, "padding": 1, "count_include_pad": False}, [(2, 3, 8, 7)]),
     (("BatchNorm2d", 3), {}, [(4, 3, 2, 2)]),
     (("BatchNorm2d", 3), {"momentum": None, "affine": False}, [(4, 3, 2, 2)]),
-    (("LayerNorm", (3, 4)), {}, [(2, 3, 4)]),
+    (("BatchNorm2d", 3), {"bias": False, "track_running_stats": False}, [(4, 3, 2, 2)]),
+    (("LayerNorm", (3, 4)), {}, [(2, 3, 4)]), (("LayerNorm", 4), {"bias": False}, [(2, 3, 4)]),
+    (("LayerNorm", 4), {"elementwise_affine": False}, [(2, 3, 4)]),
     (("GELU",), {"approximate": "tanh"}, [(3, 4)]),
     (("GELU",), {}, [(3, 4)]), (("SiLU",), {}, [(3, 4)]), (("ReLU",), {}, [(3, 4)]),
     (("Softmax",), {"dim": 1}, [(3, 4)]), (("LogSoftmax",), {"dim": 0}, [(3, 4)]),
@@ -111,8 +113,9 @@ def test_attention(options, need_weights):
 @pytest.mark.parametrize("options", [{}, {"reduction": "sum"}, {"label_smoothing": 0.1},
                                      {"ignore_index": 1, "reduction": "none"}])
 def test_cross_entropy(options):
+    target = np.array([0, 1, 3, 2, options.get("ignore_index", -100)])
     agree(nn.CrossEntropyLoss(**options), torch.nn.CrossEntropyLoss(**options),
-          [normal(5, 4), np.array([0, 1, 3, 2, -100])])
+          [normal(5, 4), target])
 
 
 OPTIMIZERS = [("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "dampening": 0.3}),
@@ -141,10 +144,13 @@ def test_optimizers(name, options):
 @pytest.mark.parametrize("name", ["xavier_uniform_", "kaiming_uniform_", "kaiming_normal_",
                                   "xavier_normal_"])
 def test_initialisers_have_the_same_spread(name):
+    ad.manual_seed(0)
+    torch.manual_seed(0)
     a = getattr(nn.init, name)(ad.empty((200, 300))).numpy()
     b = getattr(torch.nn.init, name)(torch.empty(200, 300)).numpy()
-    np.testing.assert_allclose([a.std(), np.abs(a).max()], [b.std(), np.abs(b).max()], rtol=0.2)
     np.testing.assert_allclose(a.std(), b.std(), rtol=0.03)
+    if "uniform" in name:                   # the bounds; those of a normal are luck
+        np.testing.assert_allclose(np.abs(a).max(), np.abs(b).max(), rtol=0.01)
 
 
 def test_files_travel_both_ways(tmp_path):

@@ -2,15 +2,17 @@
 
 It runs the same operation blocks and derivative rules as the compiled core, on the kernels' numpy
 twins: to step through in a debugger, to run where nothing can be compiled, and as the compiled
-core's oracle.  Read in this order: tape.py, tensor.py, apply.py, sweep.py.
+core's oracle.  Read in this order: tape.py, tensor.py, apply.py, sweep.py
+(modes.py and ledger.py are what a thread has switched on, and the counting of bytes).
 """
 
 from .apply import bind, custom_record
 from .ledger import memory_stats, reset_peak, trim
+from .modes import (current_phase, current_scope, enable_grad, is_grad_enabled, listen, listen_sweep,
+                    listen_tape, no_grad, pop_scope, push_scope, set_grad_enabled, set_phase,
+                    set_tangents, unlisten, unlisten_sweep, unlisten_tape)
 from .sweep import backward, gradients, seed
-from .tape import (Leaf, Record, current_phase, current_scope, enable_grad, is_grad_enabled, listen,
-                   listen_sweep, listen_tape, no_grad, pop_scope, push_scope, set_grad_enabled,
-                   set_phase, set_tangents, unlisten, unlisten_sweep, unlisten_tape)
+from .tape import Leaf, Record
 from .tensor import Storage, Tensor, empty, from_numpy, make, set_method, set_operator
 
 __all__ = ["Leaf", "Record", "Storage", "Tensor", "backward", "bind", "current_phase",

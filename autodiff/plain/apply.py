@@ -11,7 +11,8 @@ import numpy as np
 
 from .. import call, dtypes
 from ..errors import (AutodiffError, DtypeError, IndexRangeError, InPlaceError, ShapeError)
-from .tape import Record, listeners, modes
+from .modes import listeners, modes
+from .tape import Record
 from .tensor import Storage, Tensor, make
 
 

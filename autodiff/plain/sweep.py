@@ -10,7 +10,8 @@ import heapq
 from .. import rules
 from ..errors import GradientError, ReleasedTapeError, ShapeError
 from ..op import Deferred, registry
-from . import tape
+from . import modes as state
+from .modes import modes
 
 
 def backward(roots, seeds, retain_graph=False, create_graph=False):
@@ -42,19 +43,19 @@ def seed(out):
         raise GradientError(f"backward: the output has shape {out.shape}, not one element; reduce "
                             "it to a scalar (for instance with .sum()), or pass its gradient")
     from ..ops.creation import ones_like
-    previous = tape.set_phase("backward")
+    previous = state.set_phase("backward")
     try:
-        with tape.no_grad():
+        with state.no_grad():
             return ones_like(out)
     finally:
-        tape.set_phase(previous)
+        state.set_phase(previous)
 
 
 def _sweep(roots, seeds, inputs, retain, create_graph):
     heap, touched = [], []
     wanted = None if inputs is None else {(x.node, x.index): None for x in inputs}
     needed = None if inputs is None else _paths(roots, {x.node for x in inputs})
-    previous = tape.set_grad_enabled(create_graph), tape.set_phase("backward"), tape.modes.scope
+    previous = state.set_grad_enabled(create_graph), state.set_phase("backward"), modes.scope
     try:
         for root, seed in zip(roots, seeds):
             if root.node is None:
@@ -67,7 +68,7 @@ def _sweep(roots, seeds, inputs, retain, create_graph):
                 _add(root.node, root.index, seed, heap, touched, create_graph)
         while heap:
             node = heapq.heappop(heap)[1]
-            tape.modes.scope = "" if node.is_leaf else node.scope
+            modes.scope = "" if node.is_leaf else node.scope
             pending, node.pending = node.pending, None
             grads = [_finish(node, k, g) for k, g in enumerate(pending)]
             if wanted is not None:
@@ -77,7 +78,7 @@ def _sweep(roots, seeds, inputs, retain, create_graph):
             if node.is_leaf:
                 if wanted is None:
                     _accumulate(node, grads[0], create_graph)
-                for listener in tape.modes.sweeps:
+                for listener in modes.sweeps:
                     listener(node, grads, None)
                 continue
             if node.retained is not None and wanted is None:
@@ -92,16 +93,16 @@ def _sweep(roots, seeds, inputs, retain, create_graph):
                     if g is not None and needs >> k & 1:
                         _add(node.parents[k], node.indices[k], _fit(node, k, g), heap, touched,
                              create_graph)
-                for listener in tape.modes.sweeps:
+                for listener in modes.sweeps:
                     listener(node, grads, results)
             if not retain:
                 node.release()
     finally:
         for node in touched:
             node.pending = None
-        tape.set_grad_enabled(previous[0])
-        tape.set_phase(previous[1])
-        tape.modes.scope = previous[2]
+        state.set_grad_enabled(previous[0])
+        state.set_phase(previous[1])
+        modes.scope = previous[2]
     return None if inputs is None else [wanted[x.node, x.index] for x in inputs]
 
 

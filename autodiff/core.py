@@ -9,10 +9,10 @@ import os
 name = os.environ.get("AUTODIFF_CORE") or "compiled"
 
 if name == "plain":
-    from .plain import *            # noqa: F401,F403
+    from .plain import *  # noqa: F401,F403
 elif name == "compiled":
     try:
-        from .compiled import *     # noqa: F401,F403
+        from .compiled import *  # noqa: F401,F403
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith(("autodiff", "kernels")):
             raise

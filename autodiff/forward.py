@@ -1,4 +1,4 @@
-"""Forward mode: a tensor carries its tangent, and each operation computes the tangent of its output.
+"""Forward mode: a tensor carries its tangent, and each operation computes its output's.
 
 Invariant: tangents belong to the `jvp` call that made them (its level); an operation peels the
 innermost level off first, so derivatives of derivatives do not mix.

@@ -26,7 +26,7 @@ def tensor(data, dtype=None, requires_grad=False):
     if array.dtype == object or array.dtype.kind in "USVMm":
         raise DtypeError(f"tensor: expected numbers, got {array.dtype} data")
     if dtype is None:
-        own = isinstance(data, (np.ndarray, np.generic)) and not type(data) is float
+        own = isinstance(data, (np.ndarray, np.generic)) and type(data) is not float
         if own or _holds_arrays(data):
             dtype = array.dtype
         elif array.dtype.kind == "f" or array.size == 0:

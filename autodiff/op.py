@@ -6,8 +6,9 @@ registry is the only list of operations; methods, docs, tests and benchmarks are
 """
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from .errors import ArgumentError
 

@@ -13,7 +13,6 @@ from ..infer import broadcast_shape, need_float
 from ..op import Plan, op
 from ..samples import Bad, Sample
 
-
 # matmul ---------------------------------------------------------------------------------------
 
 def matmul_infer(x, y):

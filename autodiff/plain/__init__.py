@@ -8,16 +8,13 @@ core's oracle.  Read in this order: tape.py, tensor.py, apply.py, sweep.py
 
 from .apply import bind, custom_record
 from .ledger import memory_stats, reset_peak, trim
-from .modes import (current_phase, current_scope, enable_grad, is_grad_enabled, listen, listen_sweep,
-                    listen_tape, no_grad, pop_scope, push_scope, set_grad_enabled, set_phase,
+from .modes import (current_phase, current_scope, enable_grad, is_grad_enabled, listen,
+                    listen_sweep, listen_tape, no_grad, pop_scope, push_scope, set_grad_enabled, set_phase,
                     set_tangents, unlisten, unlisten_sweep, unlisten_tape)
 from .sweep import backward, gradients, seed
 from .tape import Leaf, Record
 from .tensor import Storage, Tensor, empty, from_numpy, make, set_method, set_operator
 
-__all__ = ["Leaf", "Record", "Storage", "Tensor", "backward", "bind", "current_phase",
-           "current_scope", "custom_record", "empty", "enable_grad", "from_numpy", "gradients",
-           "is_grad_enabled", "listen", "listen_sweep", "listen_tape", "make", "memory_stats",
-           "no_grad", "pop_scope", "push_scope", "reset_peak", "seed", "set_grad_enabled", "set_method",
-           "set_operator", "set_phase", "set_tangents", "trim", "unlisten", "unlisten_sweep",
-           "unlisten_tape"]
+__all__ = [name for name, value in list(vars().items())
+           if not name.startswith("_") and not hasattr(value, "__path__")
+           and type(value).__name__ != "module"]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import call, dtypes
-from ..errors import (AutodiffError, DtypeError, IndexRangeError, InPlaceError, ShapeError)
+from ..errors import AutodiffError, DtypeError, IndexRangeError, InPlaceError, ShapeError
 from .modes import listeners, modes
 from .tape import Record
 from .tensor import Storage, Tensor, make

@@ -126,12 +126,14 @@ remainder = op("remainder", "x y", "What floor division leaves; it has the sign 
 
 
 def pow_vjp(g, needs, x, y, out):
-    gx = g * pow_slope(x, y) if needs & 1 else None
-    if not needs & 2:
-        return gx, None
-    # 0**y is 0 for every y > 0, so its derivative in y is 0 and not 0 * log 0.
+    return (g * pow_slope(x, y) if needs & 1 else None,
+            g * exponent_slope(x, y, out) if needs & 2 else None)
+
+
+def exponent_slope(x, y, out):
+    """Derivative of out = x ** y in y. 0 ** y is 0 for every y > 0: it is 0, not 0 * log 0."""
     flat = logical_and(equal(x, 0), greater_equal(y, 0))
-    return gx, g * where(flat, 0.0, out * log(where(flat, 1.0, x)))
+    return where(flat, 0.0, out * log(where(flat, 1.0, x)))
 
 
 def pow_samples(draw):
@@ -149,8 +151,10 @@ pow = op("pow", "x y", "Power, elementwise, with broadcasting.", formula="x ** y
 
 def pow_slope_vjp(g, needs, x, y):
     gx = g * y * pow_slope(x, y - 1) if needs & 1 else None
-    gy = g * pow(x, y - 1) * (1 + y * log(x)) if needs & 2 else None
-    return gx, gy
+    if not needs & 2:
+        return gx, None
+    out = pow(x, y - 1)
+    return gx, g * (out + y * exponent_slope(x, y - 1, out))
 
 
 pow_slope = op("pow_slope", "x y", "Derivative of x ** y in x; 0 where y = 0.",
@@ -201,7 +205,9 @@ multiply_ = op("multiply_", "x y", "x *= y, in place.", formula="x * y", kernel=
 
 
 def divide_into_vjp(g, needs, x, y):
-    return g / y if needs & 1 else None, negative(g * x / (y * y)) if needs & 2 else None
+    gx = g / y
+    # Not g x / (y * y): the square overflows long before the quotient does.
+    return gx if needs & 1 else None, negative(gx * (x / y)) if needs & 2 else None
 
 
 divide_ = op("divide_", "x y", "x /= y, in place.", formula="x / y", kernel="divide",

@@ -252,8 +252,8 @@ def clip(x, low, high):
 
 
 def clip_backward(g, x, low, high):
-    return g * ((x >= (-np.inf if low is None else low)) & (x <= (np.inf if high is None
-                                                                  else high)))
+    low, high = -np.inf if low is None else low, np.inf if high is None else high
+    return torch.where((x >= low) & (x <= high), g, 0.0)
 
 
 ORACLE = {

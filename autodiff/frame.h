@@ -27,15 +27,16 @@ static inline ad_frame *ad_first_frame(void) {
 #endif
 }
 
-/* The frame's code, borrowed; NULL for a frame that belongs to C. */
+/* The frame's code, borrowed; NULL for a frame that belongs to C or that the interpreter pushed
+   for itself (in 3.13 under every `__init__`), which Python does not show either. */
 static inline PyObject *ad_code(ad_frame *f) {
-#if PY_VERSION_HEX >= 0x030D0000
-    if (f->owner == FRAME_OWNED_BY_CSTACK) return NULL;
-    return PyCode_Check(f->f_executable) ? f->f_executable : NULL;
-#else
 #if PY_VERSION_HEX >= 0x030C0000
     if (f->owner == FRAME_OWNED_BY_CSTACK) return NULL;
 #endif
+    if (_PyFrame_IsIncomplete(f)) return NULL;
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyCode_Check(f->f_executable) ? f->f_executable : NULL;
+#else
     return (PyObject *)f->f_code;
 #endif
 }

@@ -118,25 +118,39 @@ def test_cross_entropy(options):
           [normal(5, 4), target])
 
 
-OPTIMIZERS = [("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "dampening": 0.3}),
-              ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}), ("SGD", {"lr": 0.1}),
-              ("Adam", {"lr": 0.05}), ("Adam", {"lr": 0.05, "amsgrad": True, "maximize": True}),
-              ("AdamW", {"lr": 0.05, "weight_decay": 0.2})]
+OPTIMIZERS = [
+    ("SGD", {"lr": 0.1}), ("SGD", {"lr": 0.1, "weight_decay": 0.1, "maximize": True}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "dampening": 0.3}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 1.0}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+    ("Adam", {"lr": 0.05}), ("Adam", {"lr": 0.05, "weight_decay": 0.1, "eps": 1e-3}),
+    ("Adam", {"lr": 0.05, "amsgrad": True, "maximize": True}),
+    ("Adam", {"lr": 0.05, "betas": (0.0, 0.5)}), ("AdamW", {"lr": 0.05, "weight_decay": 0.2}),
+    ("AdamW", {"lr": 0.05, "amsgrad": True, "weight_decay": 0.1, "maximize": True})]
 
 
+@pytest.mark.parametrize("dtype,tol", [("float32", 1e-4), ("float64", 1e-10)])
 @pytest.mark.parametrize("name,options", OPTIMIZERS)
-def test_optimizers(name, options):
-    ours, theirs = pair("Linear", 5, 3)
+def test_optimizers(name, options, dtype, tol):
+    """20 steps; half-way the learning rate falls, and one step leaves out a parameter."""
+    theirs = torch.nn.Linear(5, 3, dtype=getattr(torch, dtype))
+    ours = nn.Linear(5, 3, dtype=dtype)
+    ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
     a = getattr(nn.optim, name)(ours.parameters(), **options)
     b = getattr(torch.optim, name)(theirs.parameters(), **options)
-    for t in range(10):
-        x = normal(4, 5, seed=t)
+    for t in range(20):
+        x = normal(4, 5, seed=t).astype(dtype)
         for m, o, wrap in ((ours, a, ad.tensor), (theirs, b, torch.tensor)):
             o.zero_grad()
             (m(wrap(x)) ** 2).mean().backward()
+            if t == 10:
+                o.param_groups[0]["lr"] /= 2
+            if t == 5:
+                m.bias.grad = None
             o.step()
-    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
-        np.testing.assert_allclose(p.numpy(), q.detach().numpy(), rtol=1e-4, atol=1e-5)
+        for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+            np.testing.assert_allclose(p.numpy(), q.detach().numpy(), rtol=tol, atol=tol / 10,
+                                       err_msg=f"step {t}")
     fresh = getattr(nn.optim, name)(ours.parameters(), **options)
     fresh.load_state_dict(b.state_dict() if name != "SGD" else a.state_dict())
 

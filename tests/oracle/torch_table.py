@@ -19,7 +19,7 @@ EXCEPTIONS = {
     "randint": REASON_RANDOM, "permutation": REASON_RANDOM, "dropout": REASON_RANDOM,
     "attention_backward": REASON_BACKWARD, "cross_entropy_backward": REASON_BACKWARD,
     "layer_norm_backward": REASON_BACKWARD, "batch_norm_backward": REASON_BACKWARD,
-    "lstm_backward": REASON_BACKWARD,
+    "lstm_backward": REASON_BACKWARD, "gru_backward": REASON_BACKWARD,
     "sgd_": REASON_OPTIMIZER, "adam_": REASON_OPTIMIZER, "increment_": REASON_OPTIMIZER,
 }
 
@@ -239,6 +239,14 @@ def lstm(x, h0, c0, w_ih, w_hh, b_ih, b_hh):
     return out, cn[0]
 
 
+def gru(x, h0, w_ih, w_hh, b_ih, b_hh):
+    if not x.numel():
+        return None
+    b_ih, b_hh = (torch.zeros_like(w_ih[:, 0]) if b is None else b for b in (b_ih, b_hh))
+    return torch._VF.gru(x, h0[None], [w_ih, w_hh, b_ih, b_hh], True, 1, 0.0, True, False,
+                         False)[0]
+
+
 def pow_slope(x, y):
     return torch.where(y == 0, 0.0, y * x ** (y - 1))
 
@@ -303,7 +311,7 @@ ORACLE = {
     "conv2d_backward_input": conv_input, "conv2d_backward_weight": conv_weight,
     "max_pool2d": F.max_pool2d, "max_pool2d_backward": max_pool_backward,
     "max_pool2d_gather": max_pool_gather, "avg_pool2d": F.avg_pool2d,
-    "avg_pool2d_backward": avg_pool_backward, "attention": attention, "lstm": lstm,
+    "avg_pool2d_backward": avg_pool_backward, "attention": attention, "lstm": lstm, "gru": gru,
     "layer_norm": layer_norm, "batch_norm": batch_norm,
     "batch_norm_inference": batch_norm_inference, "batch_norm_update_": batch_norm_update,
 

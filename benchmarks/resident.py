@@ -2,7 +2,8 @@
 
 In a fresh process: the resident size before a large model is built, the highest it reaches while it
 trains, and the tracked peak beside that growth.  Invariant: libraries are loaded and a tiny net has
-run before the first reading, so that the growth is the model's.
+run before the first reading, and the pool has given back what that left free, so that the growth is
+the model's and all of the model's.
 """
 
 import resource
@@ -54,6 +55,7 @@ def measure(batch=512, steps=3):
 
     workload = FashionCNN()
     _train(workload, 4, 2)
+    memory.trim()
     before, exact = _status("VmRSS"), _reset_high_water()
     if before is None:
         before = _high_water()

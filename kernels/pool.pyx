@@ -1,18 +1,16 @@
-# The pool of memory: size classes, eight an octave, each with a list of free
-# blocks.  Small blocks are carved from slabs and kept; each large one is its own
-# mapping and can be given back (trim).
+# The pool of memory.  Small blocks have size classes, eight an octave, each with a list of
+# free ones, carved from slabs and kept; large blocks come from one region that merges free
+# neighbours and moves idle memory to where it is asked for (region.h, frames.h), so that what
+# is reserved stays near the most that was ever live.
 # Invariant: reserved_bytes = live_bytes + slack_bytes + held_bytes, at all times.
 #
-# A freed block keeps the next free one's address in its first bytes.  Under the
+# A freed small block keeps the next free one's address in its first bytes.  Under the
 # address sanitizer every block comes from malloc, so that it sees use after free.
-from libc.stdint cimport uint64_t
 
 cdef extern from *:
     """
     #include <stdlib.h>
-    #include <sys/mman.h>
-
-    #define POOL_HUGE ((size_t)2 << 20)     /* a huge page */
+    #include "region.h"
 
     #ifdef __SANITIZE_ADDRESS__
     #define POOL_PLAIN 1
@@ -20,57 +18,69 @@ cdef extern from *:
     #define POOL_PLAIN 0
     #endif
 
-    static char* pool_map(size_t n) {
-        if (POOL_PLAIN) {
-            void* plain = NULL;
-            return posix_memalign(&plain, 64, n) ? NULL : (char*)plain;
-        }
-        /* First touch is what big temporaries cost: huge pages make 512 times fewer faults,
-           and need the mapping to start at a multiple of their size. */
-        size_t extra = n >= POOL_HUGE ? POOL_HUGE : 0;
-        char* p = (char*)mmap(NULL, n + extra, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (p == (char*)MAP_FAILED)
-            return NULL;
-        if (extra) {
-            size_t head = (POOL_HUGE - (size_t)p % POOL_HUGE) % POOL_HUGE;
-            if (head)
-                munmap(p, head);
-            if (extra - head)
-                munmap(p + head + n, extra - head);
-            p += head;
-    #ifdef MADV_HUGEPAGE
-            madvise(p, n, MADV_HUGEPAGE);
-    #endif
-        }
-        return p;
-    }
-
-    static void pool_unmap(char* p, size_t n) {
-        if (POOL_PLAIN)
-            free(p);
-        else
-            munmap(p, n);
-    }
-
     static inline int pool_log2(size_t x) { return 63 - __builtin_clzll(x); }
+
+    static char* pool_malloc(size_t n) {
+        void* p = NULL;
+        return posix_memalign(&p, 64, n) ? NULL : (char*)p;
+    }
+
+    /* Debug builds mark free small blocks in their second word. */
+    #ifdef NDEBUG
+    #define POOL_GUARD 0
+    #else
+    #define POOL_GUARD 1
+    #endif
+    static inline void pool_mark_free(char* p) {
+        if (POOL_GUARD) {
+            size_t mark = ~(size_t)p ^ (size_t)0x706f6f6c00000000;
+            assert(((size_t*)p)[1] != mark && "double free");
+            ((size_t*)p)[1] = mark;
+        }
+    }
+    static inline void pool_mark_live(char* p) {
+        if (POOL_GUARD)
+            ((size_t*)p)[1] = 0;
+    }
     """
-    const bint POOL_PLAIN
-    char* pool_map(size_t n) noexcept nogil
-    void pool_unmap(char* p, size_t n) noexcept nogil
+    const bint POOL_PLAIN, POOL_GUARD
     int pool_log2(size_t x) noexcept nogil
+    char* pool_malloc(size_t n) noexcept nogil
+    void c_free "free"(void* p) noexcept nogil
+    void pool_mark_free(char* p) noexcept nogil
+    void pool_mark_live(char* p) noexcept nogil
+
+cdef extern from "region.h":
+    ctypedef struct region_block:
+        size_t bytes, absent
+    ctypedef struct frames_t:
+        char* base
+        size_t count, moved
+        bint stay
+    frames_t frames
+    size_t FRAME, REGION_LIVE
+    char* frames_map(size_t n) noexcept nogil
+    char* region_alloc(size_t nbytes, size_t* whole) noexcept nogil
+    size_t region_free(char* p, size_t nbytes) noexcept nogil
+    size_t region_trim() noexcept nogil
+    region_block* region_after(region_block* b) noexcept nogil
+    bint region_is(region_block* b, size_t mark) noexcept nogil
 
 cdef enum:
     UNIT = 64                   # the alignment, and the smallest class
-    CLASSES = 8 * 42            # up to 2^48 bytes
-    SMALL = 64 << 10            # blocks up to this come from slabs
+    SMALL = 32 << 10            # blocks up to this have classes
+    CLASSES = 8 * 8             # v = (SMALL - 1) // UNIT = 511 is in class 8 * 5 + 15
     SLAB = 2 << 20
     PAGE = 4096
+
+GUARDED = bool(POOL_GUARD)     # freeing twice, or a broken header, ends the process
+SANITIZED = bool(POOL_PLAIN)   # every block comes from malloc
 
 cdef char* free_list[CLASSES]
 cdef char* slab = NULL          # the unused end of the newest slab
 cdef size_t slab_left = 0
-cdef size_t live = 0, used = 0, reserved = 0, peak = 0, blocks = 0, held_large = 0
+cdef size_t slabs = 0           # bytes of all slabs (under the sanitizer: of all blocks)
+cdef size_t live = 0, used = 0, peak = 0, blocks = 0
 
 
 cdef inline int class_of(size_t nbytes) noexcept nogil:
@@ -91,15 +101,15 @@ cdef inline size_t class_bytes(int c) noexcept nogil:
 
 cdef char* carve(size_t n) noexcept nogil:
     """A small block from the current slab, or from a new one."""
-    global slab, slab_left, reserved
+    global slab, slab_left, slabs
     cdef char* p
     if slab_left < n:
-        shelve()
-        p = pool_map(SLAB)
+        p = frames_map(SLAB)
         if p == NULL:
             return NULL
+        shelve()
         slab, slab_left = p, SLAB
-        reserved += SLAB
+        slabs += SLAB
     p = slab
     slab += n
     slab_left -= n
@@ -116,49 +126,51 @@ cdef void shelve() noexcept nogil:
         if class_bytes(c) > slab_left:
             c -= 1
         n = class_bytes(c)
-        (<char**>slab)[0] = free_list[c]
-        free_list[c] = slab
+        put(slab, c)
         slab += n
         slab_left -= n
 
 
-cdef char* fresh(size_t n) noexcept nogil:
-    """A block that no free list had."""
-    global reserved
+cdef inline void put(char* p, int c) noexcept nogil:
+    pool_mark_free(p)
+    (<char**>p)[0] = free_list[c]
+    free_list[c] = p
+
+
+cdef char* fresh(size_t nbytes, size_t* whole) noexcept nogil:
+    """A block that no free list had, and its size."""
+    global slabs
     cdef char* p
-    if n <= SMALL and not POOL_PLAIN:
-        p = carve(n)
-        if p == NULL and pool_trim():
-            p = carve(n)
+    if POOL_PLAIN:
+        whole[0] = nbytes if nbytes else 1
+        p = pool_malloc(whole[0])
+        if p != NULL:
+            slabs += whole[0]
         return p
-    # Shapes that come once would pile up in classes of their own: never hold
-    # more than was ever live.
-    if held_large > peak + 32 * SLAB:
-        pool_trim()
-    p = pool_map(n)
-    if p == NULL and pool_trim():
-        p = pool_map(n)
-    if p != NULL:
-        reserved += n
-    return p
+    if nbytes > SMALL:
+        return region_alloc(nbytes, whole)
+    whole[0] = class_bytes(class_of(nbytes))
+    return carve(whole[0])
 
 
 cdef char* pool_alloc(size_t nbytes) noexcept nogil:
-    global live, used, peak, blocks, held_large
+    global live, used, peak, blocks
     cdef int c
     cdef size_t n
-    cdef char* p
+    cdef char* p = NULL
     if nbytes > (<size_t>1 << 47):
         return NULL
-    c = class_of(nbytes)
-    n = class_bytes(c)
-    p = free_list[c]
+    if nbytes <= SMALL:
+        c = class_of(nbytes)
+        n = class_bytes(c)
+        p = free_list[c]
     if p != NULL:
         free_list[c] = (<char**>p)[0]
-        if n > SMALL:
-            held_large -= n
+        pool_mark_live(p)
     else:
-        p = fresh(n)
+        p = fresh(nbytes, &n)
+        if p == NULL and pool_trim():
+            p = fresh(nbytes, &n)
         if p == NULL:
             return NULL
     blocks += 1
@@ -170,44 +182,29 @@ cdef char* pool_alloc(size_t nbytes) noexcept nogil:
 
 
 cdef void pool_free(char* p, size_t nbytes) noexcept nogil:
-    global live, used, blocks, held_large, reserved
-    cdef int c = class_of(nbytes)
-    cdef size_t n = class_bytes(c)
+    global live, used, blocks, slabs
+    cdef int c
     blocks -= 1
-    used -= n
     live -= nbytes
     if POOL_PLAIN:
-        reserved -= n
-        pool_unmap(p, n)
-        return
-    (<char**>p)[0] = free_list[c]
-    free_list[c] = p
-    if n > SMALL:
-        held_large += n
+        used -= nbytes if nbytes else 1
+        slabs -= nbytes if nbytes else 1
+        c_free(p)
+    elif nbytes > SMALL:
+        used -= region_free(p, nbytes)
+    else:
+        c = class_of(nbytes)
+        used -= class_bytes(c)
+        put(p, c)
 
 
 cdef size_t pool_trim() noexcept nogil:
-    global reserved, held_large
-    cdef size_t n, given = 0
-    cdef char* p
-    cdef int c
-    for c in range(CLASSES):
-        n = class_bytes(c)
-        if n <= SMALL:
-            continue
-        p = free_list[c]
-        while p != NULL:
-            free_list[c] = (<char**>p)[0]
-            pool_unmap(p, n)
-            given += n
-            p = free_list[c]
-    reserved -= given
-    held_large = 0
-    return given
+    return region_trim()
 
 
 def stats():
-    """Bytes of the pool: live (as asked), slack (class size over that), held (free), reserved."""
+    """Bytes of the pool: live (as asked), slack (block size over that), held (free), reserved."""
+    cdef size_t reserved = slabs + frames.count * FRAME
     return {"live_bytes": live, "live_blocks": blocks, "slack_bytes": used - live,
             "held_bytes": reserved - used, "reserved_bytes": reserved, "peak_bytes": peak}
 
@@ -219,11 +216,32 @@ def reset_peak():
 
 
 def trim():
-    """Give free large blocks back to the system; the bytes given back."""
+    """Give the memory of free large blocks back to the system; the bytes given back."""
     return pool_trim()
 
 
 # For tests and measurements: blocks by address.
+def row():
+    """The region's blocks in order of address: (address, bytes, live, absent frames) of each."""
+    cdef region_block* b = <region_block*>frames.base
+    found = []
+    while b != NULL:
+        is_live = region_is(b, REGION_LIVE)
+        found.append((<size_t>b, b.bytes, is_live, b.absent))
+        b = region_after(b)
+    return found
+
+
+def frames_moved():
+    """Frames moved so far from where they were idle to where they were wanted."""
+    return frames.moved
+
+
+def moves_cost_faults():
+    """True where the system cannot move memory: it is given back and asked for anew."""
+    return bool(frames.stay)
+
+
 def alloc(size_t nbytes):
     """Address of a new block; MemoryError when there is none."""
     cdef char* p = pool_alloc(nbytes)

@@ -19,12 +19,14 @@ from .module import Module
 from .norm import BatchNorm2d, LayerNorm
 from .parameter import Parameter
 from .pooling import AvgPool2d, MaxPool2d
-from .recurrent import LSTM
+from .recurrent import GRU, LSTM, RNN
+from .recurrent_cells import GRUCell, LSTMCell, RNNCell
 
 __all__ = [
     "AvgPool2d", "BatchNorm2d", "Conv2d", "CrossEntropyLoss", "Dropout", "Embedding",
-    "FileFormatError", "Flatten", "GELU", "Identity", "L1Loss", "LSTM", "LayerNorm", "Linear",
-    "LogSoftmax", "MSELoss", "MaxPool2d", "Module", "ModuleDict", "ModuleError", "ModuleList",
-    "MultiheadAttention", "Parameter", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax",
-    "StateDictError", "Tanh", "Unflatten", "functional", "init", "load", "optim", "save",
+    "FileFormatError", "Flatten", "GELU", "GRU", "GRUCell", "Identity", "L1Loss", "LSTM",
+    "LSTMCell", "LayerNorm", "Linear", "LogSoftmax", "MSELoss", "MaxPool2d", "Module",
+    "ModuleDict", "ModuleError", "ModuleList", "MultiheadAttention", "Parameter", "RNN",
+    "RNNCell", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "StateDictError", "Tanh",
+    "Unflatten", "functional", "init", "load", "optim", "save",
 ]

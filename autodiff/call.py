@@ -10,7 +10,7 @@ import numbers
 import numpy as np
 
 from . import dtypes
-from .errors import ArgumentError, DtypeError
+from .errors import ArgumentError, DtypeError, ValueRangeError
 
 
 def parse(block, args, kwargs):
@@ -69,11 +69,39 @@ def _one(block, x, partner, make):
     if isinstance(x, float):
         return make(x, dtypes.of_scalar(x, partner))
     if isinstance(x, numbers.Integral) and not isinstance(x, np.generic):
-        return make(x, dtypes.of_scalar(int(x), partner))
-    if isinstance(x, (np.ndarray, np.generic, list, tuple)):
-        return make(x, None)
+        dtype = dtypes.of_scalar(int(x), partner)
+        try:
+            return make(x, dtype)
+        except OverflowError:
+            raise ValueRangeError(f"{block.name}: {x} does not fit {dtype}; convert the array "
+                                  "to a wider dtype with ad.astype") from None
+    if isinstance(x, (np.ndarray, np.generic)):
+        return make(x, dtypes.as_dtype(x.dtype))
+    if isinstance(x, (list, tuple)):
+        array = as_array(block.name, x)
+        weak = (array.dtype.kind == "f" or array.size == 0) and not holds_arrays(x)
+        return make(array, dtypes.of_scalar(0.0, partner) if weak else None)
     raise ArgumentError(f"{block.name}: expected an array, a Tensor or a number, got "
-                        f"{type(x).__name__}")
+                        f"{type(x).__name__}; make one with ad.tensor(...)")
+
+
+def as_array(name, data):
+    """`data` as an ndarray; ArgumentError where it does not form one, DtypeError not of numbers."""
+    try:
+        array = np.asarray(data)
+    except Exception as error:              # whatever a foreign __array__ raises
+        raise ArgumentError(f"{name}: a {type(data).__name__} does not form an array: {error}"
+                            ) from None
+    if array.dtype == object or array.dtype.kind in "USVMm":
+        raise DtypeError(f"{name}: expected numbers, got {array.dtype} data")
+    return array
+
+
+def holds_arrays(data):
+    """True for nested lists of arrays, which keep their dtype; numbers take the default."""
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    return hasattr(data, "dtype")
 
 
 def promoted(block, inputs):

@@ -41,14 +41,16 @@ def set_default_dtype(dtype):
 
 def as_dtype(dtype):
     """A supported numpy dtype from anything that names one; DtypeError otherwise."""
+    if dtype is None:                       # which NumPy reads as float64
+        raise ArgumentError("dtype: expected a dtype or its name, got None")
     try:
-        found = np.dtype(dtype)
-    except TypeError:
+        found = np.dtype(dtype).newbyteorder("=")
+    except (TypeError, ValueError, SyntaxError, AttributeError):
         raise ArgumentError(f"dtype: expected a dtype or its name, got {dtype!r}") from None
     if found not in CODE:
         names = ", ".join(d.name for d in ALL)
         raise DtypeError(f"dtype {found} is not supported; use one of {names}")
-    return found.newbyteorder("=")
+    return found
 
 
 def is_float(dtype):

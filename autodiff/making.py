@@ -5,8 +5,8 @@ Invariant: `tensor` always copies; `from_numpy` and DLPack share, and say so.
 
 import numpy as np
 
-from . import core, dtypes
-from .errors import ArgumentError, DtypeError
+from . import call, core, dtypes
+from .errors import ArgumentError, AutodiffError, DtypeError, ShapeError, ValueRangeError
 
 __all__ = ["from_dlpack", "from_numpy", "parameter", "tensor"]
 
@@ -19,29 +19,23 @@ def tensor(data, dtype=None, requires_grad=False):
     """
     if isinstance(data, core.Tensor):
         data = data.numpy()
-    try:
-        array = np.asarray(data)
-    except ValueError as error:
-        raise ArgumentError(f"tensor: the data do not form an array: {error}") from None
-    if array.dtype == object or array.dtype.kind in "USVMm":
-        raise DtypeError(f"tensor: expected numbers, got {array.dtype} data")
+    array = call.as_array("tensor", data)
+    if array.ndim > 8:
+        raise ShapeError(f"tensor: at most 8 dimensions, got shape {array.shape}")
     if dtype is None:
-        own = isinstance(data, (np.ndarray, np.generic)) and type(data) is not float
-        if own or _holds_arrays(data):
-            dtype = array.dtype
-        elif array.dtype.kind == "f" or array.size == 0:
-            dtype = dtypes.get_default_dtype()
-        else:
-            dtype = array.dtype
-    out = core.make(array, dtypes.as_dtype(dtype), "input")
+        weak = array.dtype.kind == "f" or array.size == 0
+        own = not isinstance(data, (int, float, list, tuple)) or call.holds_arrays(data)
+        dtype = array.dtype if own or not weak else dtypes.get_default_dtype()
+    dtype = dtypes.as_dtype(dtype)
+    if array.dtype.kind == "c":
+        raise DtypeError(f"tensor: {array.dtype} is not supported; pass the real and the "
+                         "imaginary part")
+    try:
+        out = core.make(array, dtype, "input")
+    except OverflowError as error:
+        raise ValueRangeError(f"tensor: {error}") from None
     out.requires_grad = requires_grad
     return out
-
-
-def _holds_arrays(data):
-    while isinstance(data, (list, tuple)) and data:
-        data = data[0]
-    return isinstance(data, (np.ndarray, np.generic, core.Tensor))
 
 
 def parameter(data, dtype=None, requires_grad=True):
@@ -57,9 +51,30 @@ def from_numpy(array):
 
     Unguarded: backward does not notice writes made through the ndarray.
     """
-    return core.from_numpy(array)
+    if not isinstance(array, np.ndarray):
+        raise ArgumentError(f"from_numpy: expected an ndarray, got {type(array).__name__}; use "
+                            "ad.tensor(...), which copies")
+    if array.ndim > 8:
+        raise ShapeError(f"from_numpy: at most 8 dimensions, got shape {array.shape}")
+    if not array.dtype.isnative or not array.flags.aligned:
+        raise DtypeError("from_numpy: the array must be aligned and of native byte order; use "
+                         "ad.tensor(array), which copies")
+    dtypes.as_dtype(array.dtype)
+    return core.from_numpy(np.asarray(array))
 
 
 def from_dlpack(x):
     """A Tensor that shares the memory of any object with `__dlpack__` (on the CPU)."""
-    return core.from_numpy(np.from_dlpack(x))
+    if not hasattr(x, "__dlpack__"):
+        raise ArgumentError(f"from_dlpack: expected an object with __dlpack__, got "
+                            f"{type(x).__name__}; use ad.tensor(...), which copies")
+    if isinstance(x, core.Tensor):
+        return x.detach()
+    try:
+        array = np.from_dlpack(x)
+    except AutodiffError:
+        raise
+    except Exception as error:              # whatever the other library raises
+        raise ArgumentError(f"from_dlpack: this {type(x).__name__} cannot be shared: {error}; "
+                            "use ad.tensor(...), which copies") from None
+    return core.from_numpy(array)

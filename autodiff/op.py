@@ -154,6 +154,9 @@ def op(name, inputs, doc, *, outputs="out", residuals="", saves=None, writes="",
                variadic_out=any(n.startswith("*") for n in outs), saves=table,
                writes=tuple(writes.split()), **fields)
     _check(block)
+    if block.infer is not None:
+        from .guard import guarded
+        block.infer = guarded(block)
     from .core import bind
     block.call = bind(block)
     registry[name] = block

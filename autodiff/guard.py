@@ -1,0 +1,79 @@
+"""What every shape rule is held to, whoever wrote it and whatever it was called with.
+
+`op` wraps the rule of each block with `guarded`: attributes of the wrong kind, errors that the rule
+did not foresee and results that do not fit into memory come out under the project's names, with
+what came and the signature.  Invariant: what passes has sizes >= 0 whose bytes can be counted, and
+static arguments that a launch can hold.
+"""
+
+import functools
+import operator
+
+import numpy as np
+
+from .errors import ArgumentError, AutodiffError, ShapeError
+
+MAX_BYTES = 1 << 47         # no process can address more
+
+
+def guarded(block):
+    """The shape rule of a block, with the checks that all rules share."""
+    infer, skip = block.infer, len(block.inputs)
+    numbers = [(skip + k, name) for k, (name, default) in enumerate(block.attrs.items())
+               if type(default) is float]
+
+    @functools.wraps(infer)
+    def rule(*args):
+        for k, name in numbers:
+            if not _is_number(args[k]):
+                raise ArgumentError(f"{block.name}: {name} must be a number, got {_show(args[k])}")
+        try:
+            plan = infer(*args)
+            _check(block.name, plan)
+        except AutodiffError as error:
+            _name_the_op(block.name, error)
+            raise
+        except Exception as error:
+            names = (*block.inputs, *block.attrs)
+            given = ", ".join(f"{n}={_show(a)}" for n, a in zip(names, args))
+            raise ArgumentError(f"{block.name}: cannot be called with {given} ({error}); the "
+                                f"signature is {block.signature()}") from error
+        return plan
+    return rule
+
+
+def _check(name, plan):
+    for shape, dtype in plan.outputs:
+        nbytes = dtype.itemsize
+        for n in shape:
+            if n < 0:
+                raise ShapeError(f"{name}: the result would have shape {tuple(shape)}; sizes "
+                                 "must not be negative")
+            nbytes *= n or 1
+        if nbytes > MAX_BYTES:
+            raise ShapeError(f"{name}: the result would have shape {tuple(shape)}, {dtype}: "
+                             f"{nbytes:.3g} bytes, more than any machine can address")
+    for k in plan.ia:
+        if not -1 << 63 <= operator.index(k) < 1 << 63:
+            raise ValueError(f"{k} does not fit in 64 bits")
+
+
+def _is_number(value):
+    return isinstance(value, (int, float, np.bool_, np.integer, np.floating))
+
+
+def _name_the_op(name, error):
+    """Shared rules say 'operands:' or 'comparison:'; the user reads the operation's name."""
+    text = error.args[0] if error.args else ""
+    for stand_in in ("operands: ", "comparison: "):
+        if isinstance(text, str) and text.startswith(stand_in):
+            error.args = (f"{name}: {text[len(stand_in):]}", *error.args[1:])
+
+
+def _show(value):
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{value.dtype} array of shape {tuple(value.shape)}"
+    if isinstance(value, list) and value and hasattr(value[0], "shape"):
+        return f"{len(value)} arrays"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -10,3 +10,5 @@ import pkgutil
 
 for _module in sorted(m.name for m in pkgutil.iter_modules(__path__)):
     importlib.import_module(f"{__name__}.{_module}")
+
+del importlib, pkgutil          # `autodiff` shows what the modules here name in `__all__`

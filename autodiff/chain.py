@@ -18,7 +18,8 @@ def run_chain(functions, x, schedule):
     """functions[n-1](... functions[0](x)), whose backward follows `schedule`.
 
     Each function takes one Tensor and returns one; it must do the same operations when it runs
-    again (phase "recompute", the default random generator as it was). Under no_grad, in forward
+    again (phase "recompute", the default random generator as it was). One with a method `reads`
+    names the Tensors that must not change until then (parameters). Under no_grad, in forward
     mode, inside another checkpoint and with a schedule that records everything it is a plain loop.
     The schedule's bytes hold for one backward without retain_graph or create_graph, which keep
     what was computed again. Raises ArgumentError for a schedule of another length, GradientError
@@ -48,6 +49,7 @@ class _Run:
         self.states, self.scopes = [None] * n, [""] * n
         self.noted = {}                 # block -> [(operation, shapes, versions of its saves)]
         self.where = {}                 # block -> {serial of a record that saves: its place}
+        self.read = {}                  # block -> [(parameter, version)]
         self.twins = {}                 # block -> its records when it ran again
 
     def first_pass(self, kinds, x):
@@ -66,6 +68,8 @@ class _Run:
         """Run block k; its records let go of their saves."""
         noted, where, serials, link = [], {}, [], _Link(self, k)
         self.noted[k], self.where[k] = noted, where
+        reads = getattr(self.functions[k], "reads", tuple)
+        self.read[k] = [(t, t.version) for t in reads()]
         self.states[k], self.scopes[k] = _random_state(), core.current_scope()
 
         def note(record, outputs):
@@ -145,6 +149,12 @@ class _Run:
             x = self._kept(k)
         elif kind == CHECKPOINT:
             self._keep(k, x)
+        for t, version in self.read[k]:
+            if t.version != version:
+                raise SavedTensorChangedError(
+                    f"checkpoint: a parameter of block {k}, of shape {t.shape}, was changed in "
+                    "place between forward and backward; run backward before the write (an "
+                    "optimizer's step, for instance)")
         core.push_scope(self.scopes[k])
         _set_random_state(self.states[k])
         if kind != RECORD:

@@ -70,6 +70,10 @@ class Call:
     def __init__(self, k, block, path):
         self.k, self.block, self.path = k, block, path
 
+    def reads(self):
+        """What must not change before the block runs again."""
+        return list(self.block.parameters()) if isinstance(self.block, Module) else []
+
     def __call__(self, x):
         previous = push_scope(self.path)
         try:
@@ -91,6 +95,9 @@ class Several:
 
     def __init__(self, calls):
         self.calls = calls
+
+    def reads(self):
+        return [t for call in self.calls for t in call.reads()]
 
     def __call__(self, x):
         return run_all(self.calls, x)

@@ -44,8 +44,9 @@ def mixed():
     """Convolutions with statistics, a view, residual blocks: every block is different."""
     blocks = [nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
               nn.Flatten(), nn.Dropout(0.2), nn.Linear(64, 24), Residual(24), Residual(24),
-              nn.Identity(), nn.Linear(24, 24, bias=False), nn.GELU(), nn.Linear(24, 5)]
-    return nn.Sequential(*blocks), normal(12, 1, 8, 8)
+              nn.Identity(), *[Residual(24) for _ in range(10)], nn.Linear(24, 24, bias=False),
+              nn.GELU(), nn.Linear(24, 5)]
+    return nn.Sequential(*blocks), normal(48, 1, 8, 8)
 
 
 def tied():
@@ -371,7 +372,7 @@ def test_hooks_and_paths():
 
 def test_changes_between_forward_and_backward():
     model, x = small()
-    for changed in (model[0][0].weight, x):
+    for changed in (model[0][0].weight, model[1][3].bias, x):
         loss = checkpoint_sequential(model, x, every=3).sum()
         with core.no_grad(), changed.writable() as array:
             array *= 2.0

@@ -4,15 +4,18 @@ Plain Python over `autodiff`'s operations, without a hand-written backward.  Inv
 defaults and state_dict keys are PyTorch's, so a model ports by changing its imports.
 """
 
-from . import functional, init, optim
+from . import functional, init, metrics, optim
 from .activation import GELU, Identity, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from .attention import MultiheadAttention
+from .callbacks import BestCheckpoint, Callback, EarlyStopping
+from .checkpoint_files import load_checkpoint, save_checkpoint
 from .containers import Flatten, ModuleDict, ModuleList, Sequential, Unflatten
 from .conv import Conv2d
 from .dropout import Dropout
 from .embedding import Embedding
 from .errors import FileFormatError, ModuleError, StateDictError
 from .files import load, save
+from .history import History
 from .linear import Linear
 from .loss import CrossEntropyLoss, L1Loss, MSELoss
 from .module import Module
@@ -21,12 +24,16 @@ from .parameter import Parameter
 from .pooling import AvgPool2d, MaxPool2d
 from .recurrent import GRU, LSTM, RNN
 from .recurrent_cells import GRUCell, LSTMCell, RNNCell
+from .trainer import Trainer
+from .training_errors import EmptyLoaderError, LabelError, NonFiniteLossError
 
 __all__ = [
-    "AvgPool2d", "BatchNorm2d", "Conv2d", "CrossEntropyLoss", "Dropout", "Embedding",
-    "FileFormatError", "Flatten", "GELU", "GRU", "GRUCell", "Identity", "L1Loss", "LSTM",
-    "LSTMCell", "LayerNorm", "Linear", "LogSoftmax", "MSELoss", "MaxPool2d", "Module",
-    "ModuleDict", "ModuleError", "ModuleList", "MultiheadAttention", "Parameter", "RNN",
+    "AvgPool2d", "BatchNorm2d", "BestCheckpoint", "Callback", "Conv2d", "CrossEntropyLoss",
+    "Dropout", "EarlyStopping", "Embedding", "EmptyLoaderError", "FileFormatError", "Flatten",
+    "GELU", "GRU", "GRUCell", "History", "Identity", "L1Loss", "LSTM", "LSTMCell", "LabelError",
+    "LayerNorm", "Linear", "LogSoftmax", "MSELoss", "MaxPool2d", "Module", "ModuleDict",
+    "ModuleError", "ModuleList", "MultiheadAttention", "NonFiniteLossError", "Parameter", "RNN",
     "RNNCell", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "StateDictError", "Tanh",
-    "Unflatten", "functional", "init", "load", "optim", "save",
+    "Trainer", "Unflatten", "functional", "init", "load", "load_checkpoint", "metrics", "optim",
+    "save", "save_checkpoint",
 ]

@@ -3,6 +3,7 @@
 Everything here is numpy; batches become the engine's tensors in one place, `default_collate`.
 """
 
+from . import transforms
 from .characters import CharDataset, CharVocabulary
 from .collate import default_collate, numpy_collate, to_tensors
 from .dataset import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
@@ -32,5 +33,5 @@ __all__ = [
     "LabelledData", "LengthMismatchError", "LoaderArgumentError", "RandomSampler", "Sampler",
     "SequentialSampler", "SplitError", "Subset", "TensorDataset", "TextData", "VocabularyError",
     "autompg", "default_collate", "digits", "fashion_mnist", "numpy_collate", "random_split",
-    "read_idx", "read_text", "text", "to_tensors",
+    "read_idx", "read_text", "text", "to_tensors", "transforms",
 ]

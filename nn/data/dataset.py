@@ -85,6 +85,10 @@ class Subset(Dataset):
             raise AttributeError("gather: the underlying data set has none")
         return lambda indices: inner(self.indices[indices])
 
+    def set_epoch(self, epoch):
+        """Tell the underlying data set which epoch begins, if it asks."""
+        tell_epoch(self.dataset, epoch)
+
 
 class ConcatDataset(Dataset):
     """Data sets one after another.
@@ -111,6 +115,11 @@ class ConcatDataset(Dataset):
 
     def __len__(self):
         return self.cumulative_sizes[-1]
+
+    def set_epoch(self, epoch):
+        """Tell each data set which epoch begins, if it asks."""
+        for d in self.datasets:
+            tell_epoch(d, epoch)
 
 
 def random_split(dataset, lengths, generator=None, *, seed=None):
@@ -155,6 +164,12 @@ def gather_of(dataset):
         if "__getitem__" in vars(cls):
             return None
     return None
+
+
+def tell_epoch(dataset, epoch):
+    """Call `set_epoch` of a data set that has one: its random transforms depend on it."""
+    if hasattr(dataset, "set_epoch"):
+        dataset.set_epoch(epoch)
 
 
 def _as_array(data):

@@ -62,12 +62,16 @@ class DataLoader:
         self._gather = gather_of(dataset) if collate_fn is None and self._batched else None
         self._epoch = None     # (state of the sampler when the epoch began, batches yielded)
         self._skip = 0
+        self._begun = 0        # epochs begun
         if self.drop_last and not self._stream and _length(self) == 0:
             warnings.warn(f"DataLoader: drop_last leaves no batch: batch_size {self.batch_size} is "
                           f"larger than the {len(self.sampler)} samples", stacklevel=2)
 
     def __iter__(self):
         skip, self._skip = self._skip, 0
+        if hasattr(self.dataset, "set_epoch"):      # random transforms: new ones each epoch
+            self.dataset.set_epoch(self._begun)
+        self._begun += 1
         self._epoch = epoch = [self._sampler_state(), skip]
         # The order is drawn here, on the caller's thread: the worker never touches the generator.
         batches = self._stream_batches() if self._stream else map(self._load, self._indices(skip))
@@ -81,9 +85,11 @@ class DataLoader:
         return length
 
     def state_dict(self):
-        """Sampler state and number of batches yielded in the epoch under way (0 between epochs)."""
+        """Sampler state, number of the epoch under way (between epochs: of the next one), and of
+        batches yielded in it."""
         state, done = self._epoch or (self._sampler_state(), self._skip)
-        return {"sampler": state, "batches": done}
+        return {"sampler": state, "epoch": self._begun - (self._epoch is not None),
+                "batches": done}
 
     def load_state_dict(self, state):
         """Continue from `state` at the next `iter()`.
@@ -98,6 +104,7 @@ class DataLoader:
         if hasattr(source, "load_state_dict"):
             source.load_state_dict(state["sampler"])
         self._epoch, self._skip = None, skip
+        self._begun = _count("epoch", state.get("epoch", 0))
 
     def _run(self, batches, epoch):
         if self.prefetch:

@@ -73,12 +73,18 @@ def positive_int(layer, name, value, least=1):
     return value
 
 
+def ints(layer, name, value, count, least=1):
+    """`value`, or `value` repeated, as a tuple of `count` ints."""
+    every = tuple(value) if isinstance(value, (tuple, list)) else (value,) * count
+    if len(every) != count:
+        several = "a pair" if count == 2 else f"{count} of them"
+        raise ArgumentError(f"{layer}: {name} must be an integer or {several}, got {value!r}")
+    return tuple(positive_int(layer, name, v, least) for v in every)
+
+
 def pair(layer, name, value, least=1):
     """`value` or (value, value) as a pair of ints."""
-    both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(both) != 2:
-        raise ArgumentError(f"{layer}: {name} must be an integer or a pair, got {value!r}")
-    return tuple(positive_int(layer, name, v, least) for v in both)
+    return ints(layer, name, value, 2, least)
 
 
 def probability(layer, p):

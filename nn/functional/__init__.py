@@ -1,0 +1,66 @@
+"""Layers and losses as functions, under the names and signatures of torch.nn.functional.
+
+Each is one registered operation or a few lines over them.  Invariant: here PyTorch's vocabulary
+(`dim`, `input`) meets the engine's (`axis`, `x`), and nowhere else.
+"""
+
+import autodiff as _ad
+
+from .activation import (
+    elu,
+    gelu,
+    glu,
+    hardswish,
+    leaky_relu,
+    log_softmax,
+    prelu,
+    relu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
+from .attention import attention_weights, causal_mask, scaled_dot_product_attention
+from .classification import cross_entropy, multi_margin_loss, nll_loss
+from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d, same_padding
+from .loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    check_reduction,
+    gaussian_nll_loss,
+    hinge_embedding_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    smooth_l1_loss,
+)
+from .normalisation import batch_norm, dropout, group_norm, layer_norm, normalize, rms_norm
+from .pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    max_pool1d,
+    max_pool2d,
+)
+from .resample import interpolate, pad
+from .shape import embedding, flatten, one_hot, unflatten
+
+linear = _ad.linear
+
+__all__ = [
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d",
+    "attention_weights", "avg_pool1d", "avg_pool2d", "batch_norm", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "causal_mask", "check_reduction", "conv1d", "conv2d",
+    "conv_transpose1d", "conv_transpose2d", "cross_entropy", "dropout", "elu", "embedding",
+    "flatten", "gaussian_nll_loss", "gelu", "glu", "group_norm", "hardswish",
+    "hinge_embedding_loss", "huber_loss", "interpolate", "kl_div", "l1_loss", "layer_norm",
+    "leaky_relu", "linear", "log_softmax", "max_pool1d", "max_pool2d", "mse_loss",
+    "multi_margin_loss", "nll_loss", "normalize", "one_hot", "pad", "prelu", "relu", "rms_norm",
+    "same_padding", "scaled_dot_product_attention", "sigmoid", "silu", "smooth_l1_loss",
+    "softmax", "softplus", "tanh", "unflatten",
+]

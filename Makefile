@@ -1,16 +1,17 @@
-# What one does with the project: make env, test, bench, sanitize, oracle, lint, clean.
+# What one does with the project: make env, test, bench, sanitize, oracle, packaging, lint, clean.
 # Everything runs in .venv, made once and renewed when what it is built from changes.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard kernels/*.pyx kernels/*.pxd kernels/*.h \
-	autodiff/*.pyx autodiff/*.pxd)
+	autodiff/*.pyx autodiff/*.pxd autodiff/*.h)
 ORACLE := .venv-oracle
 SANITIZED := build/sanitized
 PYTEST := $(BIN)/python -m pytest
+PIP := -m pip --disable-pip-version-check install --quiet
 
-.PHONY: env build test bench sanitize oracle lint clean
+.PHONY: env build test bench sanitize oracle packaging lint clean
 
 env: $(VENV)/.built
 
@@ -20,7 +21,7 @@ $(VENV)/.made:
 
 # Editable, with build isolation: what a user's `pip install` does.
 $(VENV)/.built: $(VENV)/.made $(SOURCES)
-	$(BIN)/python -m pip install --quiet --editable '.[test,bench,nn,special,dev]'
+	$(BIN)/python $(PIP) --editable '.[test,dev]'
 	touch $@
 
 build: env
@@ -36,7 +37,7 @@ bench: env
 # Address and undefined-behaviour sanitizers, in a build of its own.  Python itself leaks on
 # exit and is not instrumented: hence the preload and no leak check.
 sanitize: env
-	AUTODIFF_SANITIZE=1 AUTODIFF_ARCH=x86-64-v3 $(BIN)/python -m pip install --quiet \
+	AUTODIFF_SANITIZE=1 AUTODIFF_ARCH=x86-64-v3 $(BIN)/python $(PIP) \
 		--no-deps --upgrade --target $(SANITIZED) .
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
@@ -46,8 +47,12 @@ sanitize: env
 # Against other engines: heavy, so in an environment apart and never part of `test`.
 oracle:
 	test -d $(ORACLE) || $(PYTHON) -m venv $(ORACLE)
-	$(ORACLE)/bin/python -m pip install --quiet torch==2.13.0 --editable '.[test]'
+	$(ORACLE)/bin/python $(PIP) --editable '.[oracle]'
 	$(ORACLE)/bin/python -m pytest tests/oracle -q
+
+# A wheel: what it holds, how it installs, with and without a compiler; other people's Cython.
+packaging: env
+	$(PYTEST) tests/test_packaging.py -m slow --durations=0
 
 lint: env
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ import glob
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 
 from setuptools import Extension, setup
@@ -71,7 +72,8 @@ def extensions():
 
     paths = sorted(glob.glob("kernels/*.pyx", root_dir=ROOT)
                    + glob.glob("autodiff/*.pyx", root_dir=ROOT))
-    headers = sorted(glob.glob("kernels/*.h", root_dir=ROOT))
+    headers = sorted(glob.glob("kernels/*.h", root_dir=ROOT)
+                     + glob.glob("autodiff/*.h", root_dir=ROOT))
     names = {path[:-4].replace("/", "."): path for path in paths}
     unknown = set(ONLY) - set(names)
     if unknown:
@@ -118,6 +120,18 @@ class BuildExt(build_ext):
         for extension in self.extensions:
             extension.sources = sources[extension.name]
         super().run()
+        if not ONLY:
+            self.remove_orphans()
+
+    def remove_orphans(self):
+        """Delete compiled modules whose source is gone: they would be loaded or shipped still."""
+        suffix = sysconfig.get_config_var("EXT_SUFFIX")
+        made = {e.name.replace(".", "/") for e in self.extensions}
+        for top in {self.build_lib, ROOT if self.inplace else self.build_lib}:
+            for folder in ("kernels", "autodiff"):
+                for path in glob.glob(f"{folder}/*{suffix}", root_dir=top):
+                    if path[:-len(suffix)] not in made:
+                        os.remove(os.path.join(top, path))
 
     def build_extensions(self):
         flags = [flag for flag in FLAGS if self.compiler_takes(flag)]

@@ -11,7 +11,7 @@ import operator
 
 import numpy as np
 
-from .errors import ArgumentError, AutodiffError, ShapeError
+from .errors import ArgumentError, AutodiffError, DtypeError, ShapeError
 
 MAX_BYTES = 1 << 47         # no process can address more
 
@@ -19,6 +19,7 @@ MAX_BYTES = 1 << 47         # no process can address more
 def guarded(block):
     """The shape rule of a block, with the checks that all rules share."""
     infer, skip = block.infer, len(block.inputs)
+    mixed = block.kernel is None or block.promote in ("same", "float")      # or one dtype by now
     numbers = [(skip + k, name) for k, (name, default) in enumerate(block.attrs.items())
                if type(default) is float]
 
@@ -29,6 +30,8 @@ def guarded(block):
                 raise ArgumentError(f"{block.name}: {name} must be a number, got {_show(args[k])}")
         try:
             plan = infer(*args)
+            if not mixed:
+                _one_float(block, args[:skip])
             _check(block.name, plan)
         except AutodiffError as error:
             _name_the_op(block.name, error)
@@ -56,6 +59,22 @@ def _check(name, plan):
     for k in plan.ia:
         if not -1 << 63 <= operator.index(k) < 1 << 63:
             raise ValueError(f"{k} does not fit in 64 bits")
+
+
+def _one_float(block, inputs):
+    """DtypeError where float32 and float64 meet: a kernel reads all its buffers as one of them."""
+    first = None
+    for name, x in zip(block.inputs, inputs):
+        for part in x if isinstance(x, list) else (x,):
+            if part is None or part.dtype.kind != "f":
+                continue
+            if not block.outputs and not part.shape:
+                continue                # an update reads its numbers (lr, step) as what they are
+            if first is None:
+                first = name, part.dtype
+            elif part.dtype != first[1]:
+                raise DtypeError(f"{block.name}: {first[0]} is {first[1]}, but {name} is "
+                                 f"{part.dtype}; convert one of them with ad.astype")
 
 
 def _is_number(value):

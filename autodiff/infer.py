@@ -49,7 +49,10 @@ def normal_axis(name, axis, ndim):
     """`axis` as 0 <= axis < ndim."""
     if isinstance(axis, bool) or not hasattr(axis, "__index__"):
         raise ArgumentError(f"{name}: axis must be an integer, got {axis!r}")
-    axis = axis.__index__()
+    try:
+        axis = axis.__index__()
+    except TypeError:
+        raise ArgumentError(f"{name}: axis must be an integer, got {axis!r}") from None
     if not -ndim <= axis < ndim:
         raise ShapeError(f"{name}: axis {axis} is out of range for {ndim} dimensions")
     return axis % ndim
@@ -79,6 +82,21 @@ def need_float(name, **arrays):
         if x is not None and not dtypes.is_float(x.dtype):
             raise DtypeError(f"{name}: {arg} must be float32 or float64, got {x.dtype}; "
                              f"convert it with ad.astype({arg}, ad.float32)")
+
+
+def need_fit(name, dtype, **expected):
+    """Each `arg=(array, shape)` must be of that dtype and shape, or None.
+
+    For the inputs that only a derivative rule passes: a kernel reads them unseen.
+    """
+    for arg, (x, shape) in expected.items():
+        if x is None:
+            continue
+        if x.dtype != dtype:
+            raise DtypeError(f"{name}: {arg} must be {dtype}, got {x.dtype}; convert it with "
+                             "ad.astype")
+        if tuple(x.shape) != tuple(shape):
+            raise ShapeError(f"{name}: {arg} must have shape {tuple(shape)}, got {x.shape}")
 
 
 def need_ndim(name, ndim, **arrays):

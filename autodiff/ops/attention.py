@@ -13,8 +13,8 @@ import math
 import numpy as np
 
 from .. import dtypes
-from ..errors import DtypeError, ShapeError
-from ..infer import broadcast_shape, need_float
+from ..errors import ArgumentError, DtypeError, ShapeError
+from ..infer import broadcast_shape, need_fit, need_float
 from ..op import Plan, op, registry
 from ..samples import Bad, Sample
 
@@ -43,7 +43,13 @@ def attention_check(name, q, k, v, mask, is_causal, scale):
         full = (*batch, length, s)
         if broadcast_shape(name, mask.shape, full) != full:
             raise ShapeError(f"{name}: mask of shape {mask.shape} does not broadcast to {full}")
-    scale = (1 / math.sqrt(e) if e else 1.0) if scale is None else float(scale)
+    if scale is None:
+        scale = 1 / math.sqrt(e) if e else 1.0
+    elif isinstance(scale, str) or not hasattr(scale, "__float__"):
+        raise ArgumentError(f"{name}: scale must be a number or None, got {scale!r}")
+    if not isinstance(is_causal, (bool, np.bool_)):
+        raise ArgumentError(f"{name}: is_causal must be a bool, got {is_causal!r}")
+    scale = float(scale)
     return batch, length, s, e, ev, scale
 
 
@@ -57,8 +63,8 @@ def attention_infer(q, k, v, mask, is_causal, scale):
 def attention_backward_infer(g, q, k, v, mask, out, lse, is_causal, scale):
     name = "attention_backward"
     batch, length, s, e, ev, scale = attention_check(name, q, k, v, mask, is_causal, scale)
-    if g.shape != (*batch, length, ev):
-        raise ShapeError(f"{name}: g has shape {g.shape}, the output {(*batch, length, ev)}")
+    full = (*batch, length, ev)
+    need_fit(name, q.dtype, g=(g, full), out=(out, full), lse=(lse, (*batch, length)))
     shapes = (*batch, length, e), (*batch, s, e), (*batch, s, ev)
     return Plan([(shape, q.dtype) for shape in shapes], ia=(int(bool(is_causal)),), fa=(scale,))
 
@@ -153,7 +159,8 @@ def attention_backward_samples(draw):
 
 def attention_backward_bad(draw):
     q, k = draw.normal(3, 2), draw.normal(4, 2)
-    return [Bad(ShapeError, "g has shape", draw.normal(3, 3), q, k, k, None, q, draw.normal(3))]
+    return [Bad(ShapeError, "g must have shape", draw.normal(3, 3), q, k, k, None, q,
+                draw.normal(3))]
 
 
 SOURCE = "Vaswani et al., Attention Is All You Need (2017); Dao et al., FlashAttention (2022)"

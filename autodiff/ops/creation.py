@@ -133,6 +133,8 @@ def meshgrid(*arrays, indexing="xy"):
 
 def triangle_infer(name):
     def infer(x, k):
+        if isinstance(k, bool) or not hasattr(k, "__index__"):
+            raise ArgumentError(f"{name}: k must be an integer, got {k!r}")
         if len(x.shape) < 2:
             raise ShapeError(f"{name}: needs at least 2 dimensions, got shape {x.shape}")
         return Plan([(x.shape, x.dtype)], ia=(k,))

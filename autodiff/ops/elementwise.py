@@ -6,8 +6,10 @@ answer in the broadcast shape; the engine sums it back.
 
 import math
 
+import numpy as np
+
 from .. import dtypes
-from ..errors import ArgumentError, DtypeError, ShapeError
+from ..errors import ArgumentError, DtypeError, ShapeError, ValueRangeError
 from ..infer import broadcast_shape, compare, same
 from ..op import Plan, op
 from ..samples import Bad, Sample, binary, unary
@@ -293,9 +295,11 @@ where = op("where", "cond x y", "x where cond is true, else y, with broadcasting
 
 def clip_bounds(name, min, max):
     for arg, value in (("min", min), ("max", max)):
-        if value is not None and not isinstance(value, (int, float)):
+        if value is not None and not isinstance(value, (int, float, np.integer, np.floating)):
             raise ArgumentError(f"{name}: {arg} must be a number or None, got {value!r}; for "
                                 "arrays use ad.maximum and ad.minimum")
+        if value is not None and math.isnan(value):
+            raise ValueRangeError(f"{name}: {arg} must not be nan; leave it out for no bound")
     return (-math.inf if min is None else float(min), math.inf if max is None else float(max))
 
 

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from ..errors import DtypeError, IndexRangeError, ShapeError, ValueRangeError
+from ..errors import ArgumentError, DtypeError, IndexRangeError, ShapeError, ValueRangeError
 from ..infer import need_float
 from ..op import Deferred, Plan, op, registry
 from ..samples import Bad, Sample
@@ -36,6 +36,9 @@ def padding_code(name, padding_idx, rows):
     """The padding row as the kernel reads it: -1 for none."""
     if padding_idx is None:
         return -1
+    if isinstance(padding_idx, bool) or not hasattr(padding_idx, "__index__"):
+        raise ArgumentError(f"{name}: padding_idx must be an integer or None, got "
+                            f"{padding_idx!r}")
     if not -rows <= padding_idx < rows:
         raise ValueRangeError(f"{name}: padding_idx {padding_idx} is out of range for {rows} rows")
     return int(padding_idx) % rows
@@ -63,6 +66,9 @@ def check_rows(name, g, indices):
 
 def embedding_backward_infer(g, indices, rows, padding_idx):
     row = check_rows("embedding_backward", g, indices)
+    if isinstance(rows, bool) or not hasattr(rows, "__index__"):
+        raise ArgumentError(f"embedding_backward: rows must be an integer, got {rows!r}")
+    rows = rows.__index__()
     padding = padding_code("embedding_backward", padding_idx, rows)
     return Plan([((rows, *row), g.dtype)], ia=(int(rows), padding))
 

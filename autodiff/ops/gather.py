@@ -9,11 +9,11 @@ from math import prod
 import numpy as np
 
 from .. import dtypes
-from ..errors import DtypeError, IndexRangeError, ShapeError
+from ..errors import ArgumentError, DtypeError, IndexRangeError, ShapeError
 from ..infer import broadcast_shape, normal_axis
 from ..op import Deferred, Plan, op
 from ..samples import Bad, Sample
-from .shape import reshape
+from .shape import normal_shape, reshape
 from .slices import Shaped, fits, same_dtype, without
 
 
@@ -50,6 +50,8 @@ def picked_shape(name, x, index, axis, axes):
     """Shape of x with `axes` axes from `axis` on replaced by those of the flat index."""
     need_index(name, index)
     axis = normal_axis(name, axis, len(x.shape))
+    if isinstance(axes, bool) or not isinstance(axes, (int, np.integer)):
+        raise ArgumentError(f"{name}: axes must be an integer, got {axes!r}")
     if not 1 <= axes <= len(x.shape) - axis:
         raise ShapeError(f"{name}: {axes} axes from axis {axis} on, in shape {x.shape}")
     return axis, (*x.shape[:axis], *index.shape, *x.shape[axis + axes:])
@@ -101,7 +103,9 @@ gather = op(
 
 
 def scatter_add_infer(v, index, shape, axis, axes):
-    shape = tuple(shape)
+    shape = normal_shape("scatter_add", shape)
+    if v.dtype.kind == "b":
+        raise DtypeError("scatter_add: v must hold numbers, got bool; convert it with ad.astype")
     x = Shaped(shape, v.dtype)
     axis, region = picked_shape("scatter_add", x, index, axis, axes)
     if tuple(v.shape) != region:

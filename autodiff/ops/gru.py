@@ -7,7 +7,7 @@ Source: Cho et al. (2014), in the form of cuDNN and PyTorch: n = tanh(w_in x + b
 """
 
 from ..errors import ShapeError
-from ..infer import need_float, need_ndim
+from ..infer import need_fit, need_float, need_ndim
 from ..op import Plan, op
 from ..samples import Bad, Sample
 from .norm import wanted
@@ -19,7 +19,7 @@ ROWS = 512
 
 def sizes(name, x, h0, w_ih, w_hh):
     """(T, N, I, H) of a layer; ShapeError for what does not fit."""
-    need_float(name, x=x)
+    need_float(name, x=x, h0=h0, w_ih=w_ih, w_hh=w_hh)
     need_ndim(name, 3, x=x)
     need_ndim(name, 2, h0=h0, w_ih=w_ih, w_hh=w_hh)
     (steps, batch, inputs), hidden = x.shape, h0.shape[1]
@@ -42,8 +42,9 @@ def gru_infer(x, h0, w_ih, w_hh, b_ih, b_hh):
 
 def gru_backward_infer(g, x, h0, w_ih, w_hh, out, gates, needs):
     steps, batch, inputs, hidden = sizes("gru_backward", x, h0, w_ih, w_hh)
-    if g.shape != (steps, batch, hidden):
-        raise ShapeError(f"gru_backward: g must have shape {(steps, batch, hidden)}, got {g.shape}")
+    whole = (steps, batch, hidden)
+    need_fit("gru_backward", x.dtype, g=(g, whole), out=(out, whole),
+             gates=(gates, (steps, batch, 4 * hidden)))
     shapes = (x.shape, h0.shape, w_ih.shape, w_hh.shape, (4 * hidden,))
     return Plan(wanted(shapes, x.dtype, needs), ia=(int(needs),))
 

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from ..errors import ArgumentError, DtypeError, IndexRangeError, ShapeError, ValueRangeError
-from ..infer import need_float
+from ..infer import need_fit, need_float
 from ..op import Plan, op, registry
 from ..samples import Bad, Sample
 from .softmax import log_softmax
@@ -19,7 +19,7 @@ REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
 
 def reduction_code(name, reduction):
     """0, 1, 2 for "none", "mean", "sum"; ArgumentError otherwise."""
-    if reduction not in REDUCTIONS:
+    if not isinstance(reduction, str) or reduction not in REDUCTIONS:
         raise ArgumentError(f"{name}: reduction must be 'none', 'mean' or 'sum', "
                             f"got {reduction!r}")
     return REDUCTIONS[reduction]
@@ -50,7 +50,10 @@ def cross_entropy_check(logits, target, weight, ignore_index, reduction, label_s
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueRangeError(f"{name}: label_smoothing must be between 0 and 1, "
                               f"got {label_smoothing}")
-    return (reduction_code(name, reduction), int(ignore_index)), (float(label_smoothing),), rows
+    if not hasattr(ignore_index, "__index__"):
+        raise ArgumentError(f"{name}: ignore_index must be an integer, got {ignore_index!r}")
+    ia = reduction_code(name, reduction), ignore_index.__index__()
+    return ia, (float(label_smoothing),), rows
 
 
 def cross_entropy_infer(logits, target, weight, *attrs):
@@ -60,7 +63,9 @@ def cross_entropy_infer(logits, target, weight, *attrs):
 
 
 def cross_entropy_backward_infer(g, logits, target, weight, lse, *attrs):
-    ia, fa, _ = cross_entropy_check(logits, target, weight, *attrs)
+    ia, fa, rows = cross_entropy_check(logits, target, weight, *attrs)
+    need_fit("cross_entropy_backward", logits.dtype, lse=(lse, rows),
+             g=(g, () if ia[0] else rows))
     return Plan([(logits.shape, logits.dtype)], ia, fa)
 
 
@@ -211,8 +216,7 @@ def mse_infer(x, y, reduction):
 
 def mse_backward_infer(g, x, y, reduction):
     ia = mse_check("mse_backward", x, y, reduction)
-    if g.shape != (() if ia[0] else x.shape):
-        raise ShapeError(f"mse_backward: g has shape {g.shape}")
+    need_fit("mse_backward", x.dtype, g=(g, () if ia[0] else x.shape))
     return Plan([(x.shape, x.dtype)], ia)
 
 
@@ -253,7 +257,7 @@ def mse_backward_samples(draw):
 
 
 def mse_backward_bad(draw):
-    return [Bad(ShapeError, "g has shape", draw.normal(3), draw.normal(3), draw.normal(3))]
+    return [Bad(ShapeError, "g must have shape", draw.normal(3), draw.normal(3), draw.normal(3))]
 
 
 mse = op(

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError, ValueRangeError
-from ..infer import need_float
+from ..infer import need_fit, need_float
 from ..op import Plan, op, registry
 from ..samples import Bad, Sample
 
@@ -62,8 +62,8 @@ def layer_norm_infer(x, weight, bias, normalized_ndim, eps):
 def layer_norm_backward_infer(g, x, weight, mean, rstd, normalized_ndim, needs):
     name = "layer_norm_backward"
     lead, normal = layer_axes(name, x, normalized_ndim)
-    per_group(name, x.shape, "that of x", g=g)
-    per_group(name, lead, "one for each row", mean=mean, rstd=rstd)
+    need_fit(name, x.dtype, g=(g, x.shape), weight=(weight, normal), mean=(mean, lead),
+             rstd=(rstd, lead))
     return Plan(wanted((x.shape, normal, normal), x.dtype, needs),
                 ia=(int(normalized_ndim), int(needs)))
 
@@ -164,8 +164,7 @@ def batch_norm_infer(x, weight, bias, eps):
 def batch_norm_backward_infer(g, x, weight, mean, var, eps, needs):
     name = "batch_norm_backward"
     c = channels(name, x)
-    per_group(name, x.shape, "that of x", g=g)
-    per_group(name, c, "one for each channel", weight=weight, mean=mean, var=var)
+    need_fit(name, x.dtype, g=(g, x.shape), weight=(weight, c), mean=(mean, c), var=(var, c))
     return Plan(wanted((x.shape, c, c), x.dtype, needs), ia=(int(needs),), fa=(float(eps),))
 
 

@@ -9,7 +9,7 @@ Source: Hochreiter and Schmidhuber (1997), with PyTorch's order of the gates: i,
 
 
 from ..errors import ShapeError
-from ..infer import need_float, need_ndim
+from ..infer import need_fit, need_float, need_ndim
 from ..op import Plan, op
 from ..samples import Bad, Sample
 from .norm import wanted
@@ -21,7 +21,7 @@ ROWS = 512
 
 def sizes(name, x, h0, c0, w_ih, w_hh):
     """(T, N, I, H) of a layer; ShapeError for what does not fit."""
-    need_float(name, x=x)
+    need_float(name, x=x, h0=h0, c0=c0, w_ih=w_ih, w_hh=w_hh)
     need_ndim(name, 3, x=x)
     need_ndim(name, 2, h0=h0, c0=c0, w_ih=w_ih, w_hh=w_hh)
     (steps, batch, inputs), hidden = x.shape, h0.shape[1]
@@ -46,10 +46,9 @@ def lstm_infer(x, h0, c0, w_ih, w_hh, b_ih, b_hh):
 
 def lstm_backward_infer(g_out, g_cn, x, h0, c0, w_ih, w_hh, out, gates, cells, needs):
     steps, batch, inputs, hidden = sizes("lstm_backward", x, h0, c0, w_ih, w_hh)
-    if g_out is not None and g_out.shape != (steps, batch, hidden):
-        raise ShapeError(f"lstm_backward: g_out must have shape {(steps, batch, hidden)}, got "
-                         f"{g_out.shape}")
-    state = (batch, hidden)
+    state, whole = (batch, hidden), (steps, batch, hidden)
+    need_fit("lstm_backward", x.dtype, g_out=(g_out, whole), g_cn=(g_cn, state), out=(out, whole),
+             gates=(gates, (steps, batch, 4 * hidden)), cells=(cells, whole))
     shapes = (x.shape, state, state, w_ih.shape, w_hh.shape, (4 * hidden,))
     return Plan(wanted(shapes, x.dtype, needs), ia=(int(needs),))
 

@@ -4,10 +4,11 @@
 Invariant: the kernel gets the axes as a bit set (bit d: axis d is reduced).
 """
 
+import math
 from math import prod as product
 
 from .. import dtypes
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, ShapeError, ValueRangeError
 from ..infer import broadcast_shape, normal_axes, normal_axis, reduced_shape
 from ..op import Plan, op
 from ..samples import Bad, Sample
@@ -149,6 +150,8 @@ mean = op("mean", "x", "Arithmetic mean over axes; NaN of nothing.", formula="su
 def var_infer(x, axis, correction, keepdims):
     if isinstance(correction, bool) or not isinstance(correction, (int, float)):
         raise ArgumentError(f"var: correction must be a number, got {correction!r}")
+    if not math.isfinite(correction):
+        raise ValueRangeError(f"var: correction must be finite, got {correction}")
     return plan_of("var", x, axis, keepdims, x.dtype, extra=(correction,),
                    fa=(float(correction),))
 

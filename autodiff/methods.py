@@ -93,7 +93,9 @@ def requires_grad_(self, on=True):
 def register_hook(self, hook):
     """Call hook(gradient) when this tensor's gradient is finished; it may return another.
 
-    Returns a function that removes the hook.
+    Returns a function that removes the hook. A hook on a leaf may refer to that leaf: the garbage
+    collector finds the cycle. It does not walk the records of a tape, so a hook on the result of
+    an operation that refers to that tensor, or to one made from it, keeps both until removed.
     """
     if self.node is None:
         raise GradientError("register_hook: this tensor does not require a gradient")

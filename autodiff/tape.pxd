@@ -1,14 +1,13 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t
 
-from autodiff.storage cimport Storage
-
 cdef struct Meta:                   # what is known of an array without its bytes
     int dtype, ndim
     Py_ssize_t shape[8]
 
 cdef struct Save:                   # one array kept for backward
     PyObject* tensor                # strong; the library never makes a cycle through it
+    PyObject* storage               # the tensor's, which holds it
     int64_t version
     int slot                        # input k, or OUT + output k
 
@@ -16,21 +15,8 @@ cdef enum:
     OUT = 64
     FEW = 3
 
-cdef enum:
-    FORWARD, BACKWARD, RECOMPUTE, UPDATE
-
-cdef struct Modes:                  # one for each thread
-    bint no_grad
-    int tangents, phase
-    PyObject* scope
-    PyObject* tapes
-    PyObject* sweeps
-
-cdef Modes* modes() noexcept
-
 cdef class Node:
     cdef readonly int64_t serial
-    cdef public object hooks
     cdef object pending             # one output: a Tensor; several: a list
     cdef int64_t sweep              # the sweep that the pending gradients belong to
     cdef int nout
@@ -39,11 +25,13 @@ cdef class Node:
     cdef Meta* more                 # of outputs 1, 2, ...
 
 cdef class Leaf(Node):
+    cdef public object hooks        # {output index: [function, ...]}
     cdef public object grad
     cdef readonly object lock
     cdef public list after
 
 cdef class Record(Node):
+    cdef public object hooks
     cdef readonly object op
     cdef object attr_values
     cdef readonly int64_t needs
@@ -64,8 +52,13 @@ cdef class Record(Node):
     cdef public object duals        # {slot: Dual} under forward mode
 
 cdef int64_t next_serial() noexcept
-cdef void room(Record r, int nin, int nsaved) except *
-cdef void note_caller(Record r) except *
-cdef void release(Record r) except *
+cdef int room(Record r, int nin, int nsaved) except -1
+cdef int note_caller(Record r) except -1
+cdef int release(Record r) except -1
 cdef void drop_saves(Record r) noexcept
-cdef Meta* meta_of(Node node, int k) noexcept
+
+cdef inline Meta* meta_of(Node node, int k) noexcept:
+    return &node.meta if k == 0 else &node.more[k - 1]
+
+cdef inline object hooks_of(Node node):
+    return (<Leaf>node).hooks if type(node) is Leaf else (<Record>node).hooks

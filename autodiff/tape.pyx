@@ -1,8 +1,8 @@
 """The tape: a Record for each operation that needs a gradient, a Leaf at each end.
 
 Serial numbers grow, process-wide, and a record's parents are older than itself: descending serial
-is a topological order.  Invariant: a record never refers to its own output, so there are no
-reference cycles, and freeing is iterative: a chain of a million records is no special case.
+is a topological order.  Invariant: a record never refers to its own output, so the library makes
+no reference cycles, and freeing is iterative: a chain of a million records is no special case.
 """
 
 cimport cython
@@ -12,7 +12,6 @@ from libc.stdlib cimport malloc, free, realloc
 
 from autodiff.storage cimport Storage, drop_save
 
-import contextlib
 import threading
 
 from . import call, caller, dtypes
@@ -28,22 +27,7 @@ cdef extern from "frame.h":
     int ad_lookup(PyObject*)
     void ad_remember(PyObject*, int)
 
-cdef extern from *:
-    """
-    static __thread struct ad_modes_t {
-        int no_grad; int tangents; int phase;
-        PyObject *scope; PyObject *tapes; PyObject *sweeps;
-    } ad_modes;
-    #define AD_MODES() ((void*)&ad_modes)
-    """
-    void* AD_MODES() noexcept
-
 cdef int64_t _serial = 0
-cdef str _root_scope = ""
-
-
-cdef Modes* modes() noexcept:
-    return <Modes*>AD_MODES()
 
 
 cdef int64_t next_serial() noexcept:
@@ -52,129 +36,7 @@ cdef int64_t next_serial() noexcept:
     return _serial
 
 
-# Modes ----------------------------------------------------------------------------------------
-
-PHASES = ("forward", "backward", "recompute", "update")
-
-
-def is_grad_enabled():
-    """True while operations are recorded in this thread."""
-    return not modes().no_grad
-
-
-def set_grad_enabled(on):
-    """Switch recording on or off in this thread; returns the previous state."""
-    cdef Modes* m = modes()
-    previous = not m.no_grad
-    m.no_grad = not on
-    return previous
-
-
-class _GradMode(contextlib.ContextDecorator):
-    __slots__ = ("on", "stack")
-
-    def __init__(self, on):
-        self.on, self.stack = on, []
-
-    def _recreate_cm(self):
-        return type(self)(self.on)
-
-    def __enter__(self):
-        self.stack.append(set_grad_enabled(self.on))
-
-    def __exit__(self, *exc):
-        set_grad_enabled(self.stack.pop())
-
-
-def no_grad():
-    """Context (and decorator) in which nothing is recorded and nothing saved."""
-    return _GradMode(False)
-
-
-def enable_grad():
-    """Context (and decorator) that switches recording on again inside `no_grad`."""
-    return _GradMode(True)
-
-
-def set_tangents(int change):
-    """Count the running `jvp`s of this thread up or down."""
-    modes().tangents += change
-
-
-def current_scope():
-    """The module path that new records carry."""
-    cdef Modes* m = modes()
-    return _root_scope if m.scope == NULL else <object>m.scope
-
-
-def push_scope(path):
-    """Set the module path; returns the previous one, for `pop_scope`."""
-    cdef Modes* m = modes()
-    previous = _root_scope if m.scope == NULL else <object>m.scope
-    Py_INCREF(path)
-    Py_XDECREF(m.scope)
-    m.scope = <PyObject*>path
-    return previous
-
-
-def pop_scope(previous):
-    """Restore the module path that `push_scope` returned."""
-    push_scope(previous)
-
-
-def set_phase(phase):
-    """Set the phase (forward, backward, recompute, update); returns the previous one."""
-    cdef Modes* m = modes()
-    previous = PHASES[m.phase]
-    m.phase = PHASES.index(phase)
-    return previous
-
-
-def current_phase():
-    """What this thread is doing: forward, backward, recompute or update."""
-    return PHASES[modes().phase]
-
-
-cdef void _set_list(PyObject** where, list new) noexcept:
-    """Thread-local lists of listeners; NULL when empty, so that asking costs one load."""
-    Py_XDECREF(where[0])
-    where[0] = NULL
-    if new:
-        Py_INCREF(new)
-        where[0] = <PyObject*>new
-
-
-def listen_tape(listener):
-    """Call listener(record, outputs) for each new record of this thread."""
-    cdef Modes* m = modes()
-    _set_list(&m.tapes, ([] if m.tapes == NULL else list(<object>m.tapes)) + [listener])
-
-
-def unlisten_tape(listener):
-    """Stop calling `listener`."""
-    cdef Modes* m = modes()
-    old = [] if m.tapes == NULL else <object>m.tapes
-    _set_list(&m.tapes, [t for t in old if t != listener])
-
-
-def listen_sweep(listener):
-    """Call listener(node, gradients, results) for each node a sweep of this thread leaves."""
-    cdef Modes* m = modes()
-    _set_list(&m.sweeps, ([] if m.sweeps == NULL else list(<object>m.sweeps)) + [listener])
-
-
-def unlisten_sweep(listener):
-    """Stop calling `listener`."""
-    cdef Modes* m = modes()
-    old = [] if m.sweeps == NULL else <object>m.sweeps
-    _set_list(&m.sweeps, [t for t in old if t != listener])
-
-
 # Nodes ----------------------------------------------------------------------------------------
-
-cdef Meta* meta_of(Node node, int k) noexcept:
-    return &node.meta if k == 0 else &node.more[k - 1]
-
 
 cdef tuple _shape(Meta* meta):
     return tuple([meta.shape[k] for k in range(meta.ndim)])
@@ -183,6 +45,9 @@ cdef tuple _shape(Meta* meta):
 @cython.no_gc
 cdef class Node:
     """What a tensor that needs a gradient hangs on: a Leaf or a Record."""
+
+    # Hidden from the garbage collector, which would else walk every record of a long tape.  A
+    # user's hook may close a cycle all the same: `hooks` is a Leaf's own, so that it sees those.
 
     def __dealloc__(self):
         if self.more != NULL:
@@ -257,7 +122,7 @@ cdef void _drain() noexcept:
     _draining = False
 
 
-cdef void room(Record r, int nin, int nsaved) except *:
+cdef int room(Record r, int nin, int nsaved) except -1:
     """Make place for the parents and saves of a new record."""
     r.nin = nin
     if nin <= FEW:
@@ -278,19 +143,10 @@ cdef void room(Record r, int nin, int nsaved) except *:
     for k in range(nin):
         r.parent[k] = NULL
         r.index[k] = 0
+    return 0
 
 
-ctypedef PyObject* (*storage_of_t)(PyObject*) noexcept
-cdef storage_of_t _storage_of = NULL
-
-
-def _set_storage_of(size_t address):
-    """tensor.pyx tells how to reach a Tensor's Storage; tape.pyx comes before it."""
-    global _storage_of
-    _storage_of = <storage_of_t>address
-
-
-cdef void release(Record r) except *:
+cdef int release(Record r) except -1:
     """Let go of everything saved; a later backward through this record errors."""
     r.released = True
     r.duals = None
@@ -298,13 +154,14 @@ cdef void release(Record r) except *:
     if r.deferred is not None:
         r.deferred.forget(r)
         r.deferred = None
+    return 0
 
 
 cdef void drop_saves(Record r) noexcept:
     cdef int k, n = r.nsaved
     r.nsaved = 0
     for k in range(n):
-        drop_save(<Storage>_storage_of(r.save[k].tensor), r.save[k].slot >= OUT)
+        drop_save(<Storage>r.save[k].storage, r.save[k].slot >= OUT)
         _later(r.save[k].tensor)
     _drain()
 
@@ -402,7 +259,6 @@ cdef class Record(Node):
     @property
     def saved_nbytes(self):
         """Bytes of the saved arrays, each counted where it is saved."""
-        cdef int k
         return sum([(<object>self.save[k].tensor).nbytes for k in range(self.nsaved)])
 
     def note_duals(self, inputs, outputs):
@@ -428,7 +284,7 @@ cdef class Record(Node):
         release(self)
 
 
-cdef void note_caller(Record r) except *:
+cdef int note_caller(Record r) except -1:
     """Remember the nearest line outside the library."""
     cdef ad_frame* f = ad_first_frame()
     cdef PyObject* code
@@ -444,5 +300,6 @@ cdef void note_caller(Record r) except *:
                 Py_INCREF(<object>code)
                 r.code = code
                 r.instruction = ad_instruction(f)
-                return
+                break
         f = ad_outer(f)
+    return 0

@@ -1,0 +1,91 @@
+"""Who listens to launches, and what they are told: an Event for each.
+
+Invariant: `listened` is true exactly while there is a listener, so that nobody listening costs
+one branch a launch.
+"""
+
+cimport cython
+
+from autodiff.bound cimport Bound
+from autodiff.storage cimport Storage, new_storage
+from autodiff.tensor cimport Tensor
+from kernels.launch cimport OK, Buf, Launch
+
+from . import modes
+from .errors import AutodiffError
+
+cdef list _listeners = []           # of all threads
+cdef bint listened = False
+
+
+cdef class Event:
+    """One launch, as its listeners see it."""
+    cdef readonly object op, plan, inputs, outputs, attrs, phase, scope, seconds, launch
+
+
+@cython.final
+cdef class LaunchCopy:
+    """A launch as plain data that outlives its call: run it again with `replay`.
+
+    It holds the storages of its buffers, so that their addresses stay what they were.
+    """
+    cdef Launch L
+    cdef bytearray bufs, pointers
+    cdef list held
+    cdef Storage work
+    cdef readonly str name
+
+    def replay(self):
+        """Run the kernel on the same buffers; no Python, no allocation inside."""
+        cdef int code
+        with nogil:
+            code = self.L.run(&self.L)
+        if code != OK:
+            raise AutodiffError(f"replay: {self.name} failed with status {code}")
+
+
+cdef LaunchCopy _copy_launch(Bound b, Launch* L, list tensors):
+    cdef LaunchCopy c = LaunchCopy.__new__(LaunchCopy)
+    cdef int k, n = L.nin + L.nout
+    cdef Buf* bufs
+    cdef Buf** pointers
+    c.name = b.op.name
+    c.bufs, c.pointers = bytearray(n * sizeof(Buf)), bytearray(n * sizeof(Buf*))
+    bufs, pointers = <Buf*><char*>c.bufs, <Buf**><char*>c.pointers
+    c.L = L[0]
+    for k in range(n):
+        pointers[k] = NULL
+        if L.b[k] != NULL:
+            bufs[k] = L.b[k][0]
+            pointers[k] = &bufs[k]
+    c.L.b = pointers
+    c.held = [(<Tensor>t).storage for t in tensors if t is not None]
+    if L.work_bytes:
+        c.work = new_storage(L.work_bytes)
+        c.L.work = c.work.ptr
+    return c
+
+
+cdef int tell(Bound b, plan, list inputs, list given, list outputs, tuple attrs, seconds,
+               Launch* L) except -1:
+    cdef Event e = Event.__new__(Event)
+    e.op, e.plan, e.inputs, e.outputs, e.attrs = b.op, plan, inputs, outputs, attrs
+    e.phase, e.scope, e.seconds = modes.current_phase(), modes.current_scope(), seconds
+    e.launch = _copy_launch(b, L, outputs + given)
+    for listener in list(_listeners):
+        listener(e)
+    return 0
+
+
+def listen(listener):
+    """Call listener(event) after each launch of any thread."""
+    global listened
+    _listeners.append(listener)
+    listened = True
+
+
+def unlisten(listener):
+    """Stop calling `listener`."""
+    global listened
+    _listeners[:] = [f for f in _listeners if f != listener]
+    listened = bool(_listeners)

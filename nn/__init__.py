@@ -15,6 +15,9 @@ from .dropout import Dropout
 from .embedding import Embedding
 from .errors import FileFormatError, ModuleError, StateDictError
 from .files import load, save
+from .freeze import FrozenError, freeze, predict
+from .generate import generate
+from .gpt import GPT, KeyValueCache
 from .history import History
 from .linear import Linear
 from .loss import CrossEntropyLoss, L1Loss, MSELoss
@@ -24,16 +27,18 @@ from .parameter import Parameter
 from .pooling import AvgPool2d, MaxPool2d
 from .recurrent import GRU, LSTM, RNN
 from .recurrent_cells import GRUCell, LSTMCell, RNNCell
+from .summary import summary
 from .trainer import Trainer
 from .training_errors import EmptyLoaderError, LabelError, NonFiniteLossError
 
 __all__ = [
     "AvgPool2d", "BatchNorm2d", "BestCheckpoint", "Callback", "Conv2d", "CrossEntropyLoss",
     "Dropout", "EarlyStopping", "Embedding", "EmptyLoaderError", "FileFormatError", "Flatten",
-    "GELU", "GRU", "GRUCell", "History", "Identity", "L1Loss", "LSTM", "LSTMCell", "LabelError",
-    "LayerNorm", "Linear", "LogSoftmax", "MSELoss", "MaxPool2d", "Module", "ModuleDict",
-    "ModuleError", "ModuleList", "MultiheadAttention", "NonFiniteLossError", "Parameter", "RNN",
-    "RNNCell", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "StateDictError", "Tanh",
-    "Trainer", "Unflatten", "functional", "init", "load", "load_checkpoint", "metrics", "optim",
-    "save", "save_checkpoint",
+    "FrozenError", "GELU", "GPT", "GRU", "GRUCell", "History", "Identity", "KeyValueCache",
+    "L1Loss", "LSTM", "LSTMCell", "LabelError", "LayerNorm", "Linear", "LogSoftmax", "MSELoss",
+    "MaxPool2d", "Module", "ModuleDict", "ModuleError", "ModuleList", "MultiheadAttention",
+    "NonFiniteLossError", "Parameter", "RNN", "RNNCell", "ReLU", "Sequential", "SiLU", "Sigmoid",
+    "Softmax", "StateDictError", "Tanh", "Trainer", "Unflatten", "freeze", "functional", "generate",
+    "init", "load", "load_checkpoint", "metrics", "optim", "predict", "save", "save_checkpoint",
+    "summary",
 ]

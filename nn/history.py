@@ -60,7 +60,7 @@ class History:
 
         Returns the matplotlib figure. names: quantities to show (default: all that are numbers).
         """
-        from matplotlib.figure import Figure            # needs no display, leaves pyplot alone
+        from matplotlib.figure import Figure  # needs no display, leaves pyplot alone
         names = names or [n for n in self.names() if self._shown(n)]
         figure = Figure(figsize=(4.5 * max(len(names), 1), 3.2), layout="constrained")
         for axes, name in zip(figure.subplots(1, max(len(names), 1), squeeze=False)[0], names,

@@ -17,7 +17,6 @@ import numpy as np
 
 import autodiff as ad
 
-from .callbacks import Callback
 from .checkpoint_files import load_checkpoint, remove_unfinished, save_checkpoint
 from .data import DataLoader, Dataset, LoaderArgumentError
 from .errors import ArgumentError, ShapeError, positive_int

@@ -5,40 +5,94 @@ defaults and state_dict keys are PyTorch's, so a model ports by changing its imp
 """
 
 from . import functional, init, metrics, optim
-from .activation import GELU, Identity, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh
+from .activation import (
+    ELU,
+    GELU,
+    GLU,
+    Hardswish,
+    Identity,
+    LeakyReLU,
+    LogSoftmax,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from .attention import MultiheadAttention
 from .callbacks import BestCheckpoint, Callback, EarlyStopping
 from .checkpoint_files import load_checkpoint, save_checkpoint
 from .containers import Flatten, ModuleDict, ModuleList, Sequential, Unflatten
-from .conv import Conv2d
+from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .dropout import Dropout
 from .embedding import Embedding
 from .errors import FileFormatError, ModuleError, StateDictError
 from .files import load, save
+from .history import History
+from .linear import Linear
+from .loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    GaussianNLLLoss,
+    HingeEmbeddingLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    MultiMarginLoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
+from .module import Module
+from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
+from .padding import (
+    ConstantPad1d,
+    ConstantPad2d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    Upsample,
+    ZeroPad1d,
+    ZeroPad2d,
+)
+from .parameter import Parameter
+from .pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
+from .recurrent import GRU, LSTM, RNN
+from .recurrent_cells import GRUCell, LSTMCell, RNNCell
+from .trainer import Trainer
+from .training_errors import EmptyLoaderError, LabelError, NonFiniteLossError
 from .freeze import FrozenError, freeze, predict
 from .generate import generate
 from .gpt import GPT, KeyValueCache
-from .history import History
-from .linear import Linear
-from .loss import CrossEntropyLoss, L1Loss, MSELoss
-from .module import Module
-from .norm import BatchNorm2d, LayerNorm
-from .parameter import Parameter
-from .pooling import AvgPool2d, MaxPool2d
-from .recurrent import GRU, LSTM, RNN
-from .recurrent_cells import GRUCell, LSTMCell, RNNCell
 from .summary import summary
-from .trainer import Trainer
-from .training_errors import EmptyLoaderError, LabelError, NonFiniteLossError
 
 __all__ = [
-    "AvgPool2d", "BatchNorm2d", "BestCheckpoint", "Callback", "Conv2d", "CrossEntropyLoss",
-    "Dropout", "EarlyStopping", "Embedding", "EmptyLoaderError", "FileFormatError", "Flatten",
-    "FrozenError", "GELU", "GPT", "GRU", "GRUCell", "History", "Identity", "KeyValueCache",
-    "L1Loss", "LSTM", "LSTMCell", "LabelError", "LayerNorm", "Linear", "LogSoftmax", "MSELoss",
-    "MaxPool2d", "Module", "ModuleDict", "ModuleError", "ModuleList", "MultiheadAttention",
-    "NonFiniteLossError", "Parameter", "RNN", "RNNCell", "ReLU", "Sequential", "SiLU", "Sigmoid",
-    "Softmax", "StateDictError", "Tanh", "Trainer", "Unflatten", "freeze", "functional", "generate",
-    "init", "load", "load_checkpoint", "metrics", "optim", "predict", "save", "save_checkpoint",
-    "summary",
+    "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d",
+    "AvgPool1d", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d",
+    "BestCheckpoint", "Callback", "ConstantPad1d", "ConstantPad2d", "Conv1d", "Conv2d",
+    "ConvTranspose1d", "ConvTranspose2d", "CrossEntropyLoss", "Dropout", "ELU", "EarlyStopping",
+    "Embedding", "EmptyLoaderError", "FileFormatError", "Flatten", "FrozenError", "GELU", "GLU",
+    "GPT", "GRU", "GRUCell", "GaussianNLLLoss", "GroupNorm", "Hardswish", "HingeEmbeddingLoss",
+    "History", "HuberLoss", "Identity", "KLDivLoss", "KeyValueCache", "L1Loss", "LSTM",
+    "LSTMCell", "LabelError", "LayerNorm", "LeakyReLU", "Linear", "LogSoftmax", "MSELoss",
+    "MaxPool1d", "MaxPool2d", "Module", "ModuleDict", "ModuleError", "ModuleList",
+    "MultiMarginLoss", "MultiheadAttention", "NLLLoss", "NonFiniteLossError", "PReLU",
+    "Parameter", "RMSNorm", "RNN", "RNNCell", "ReLU", "ReflectionPad1d", "ReflectionPad2d",
+    "ReplicationPad1d", "ReplicationPad2d", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss",
+    "Softmax", "Softplus", "StateDictError", "Tanh", "Trainer", "Unflatten", "Upsample",
+    "ZeroPad1d", "ZeroPad2d", "freeze", "functional", "generate", "init", "load",
+    "load_checkpoint", "metrics", "optim", "predict", "save", "save_checkpoint", "summary",
 ]

@@ -1,6 +1,7 @@
-"""Conv2d: cross-correlation of images with learned kernels.
+"""Conv1d, Conv2d and their transposes: cross-correlation with learned kernels.
 
-Invariant: images are (N, C, H, W), weight is (C_out, C_in / groups, KH, KW), as in PyTorch.
+Invariant: sequences are (N, C, L) and images (N, C, H, W); weight is (C_out, C_in / groups, ...),
+transposed (C_in, C_out / groups, ...), as in PyTorch.
 """
 
 import autodiff as ad
@@ -10,45 +11,42 @@ from . import init
 from .errors import (
     ArgumentError,
     ValueRangeError,
+    ints,
     need_like,
     need_ndim,
     need_size,
-    pair,
     positive_int,
 )
 from .module import Module
 from .parameter import Parameter
 
 
-class Conv2d(Module):
-    """out[n, k] = bias[k] + sum_c weight[k, c] * input[n, c]; (N, C, H, W) or (C, H, W).
+class Convolution(Module):
+    """What the four share: `axes` spatial axes, weight and bias uniform within
+    1 / sqrt(fan_in)."""
 
-    padding: an integer, a pair, "valid" or "same". weight and bias start uniform within
-    1 / sqrt(C_in / groups * KH * KW).
-    """
+    axes, form = 2, "(C, H, W) or (N, C, H, W)"
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1,
-                 groups=1, bias=True, padding_mode="zeros", dtype=None):
-        super().__init__()
+    def _set(self, in_channels, out_channels, groups, padding_mode, **sizes):
+        name = type(self).__name__
         if padding_mode != "zeros":
-            raise ArgumentError(f"Conv2d: padding_mode must be 'zeros', got {padding_mode!r}")
-        self.in_channels = positive_int("Conv2d", "in_channels", in_channels)
-        self.out_channels = positive_int("Conv2d", "out_channels", out_channels)
-        self.kernel_size = pair("Conv2d", "kernel_size", kernel_size)
-        self.stride = pair("Conv2d", "stride", stride)
-        self.dilation = pair("Conv2d", "dilation", dilation)
-        self.padding = padding if isinstance(padding, str) else pair("Conv2d", "padding", padding,
-                                                                     0)
-        self.groups = positive_int("Conv2d", "groups", groups)
+            raise ArgumentError(f"{name}: padding_mode must be 'zeros', got {padding_mode!r}; pad "
+                                "the input with nn.functional.pad")
+        self.in_channels = positive_int(name, "in_channels", in_channels)
+        self.out_channels = positive_int(name, "out_channels", out_channels)
+        for key, value in sizes.items():
+            least = 0 if "padding" in key else 1
+            setattr(self, key, value if isinstance(value, str) else
+                    ints(name, key, value, self.axes, least))
+        self.groups = positive_int(name, "groups", groups)
         if in_channels % groups or out_channels % groups:
-            raise ValueRangeError(f"Conv2d: groups={groups} must divide in_channels={in_channels} "
+            raise ValueRangeError(f"{name}: groups={groups} must divide in_channels={in_channels} "
                                   f"and out_channels={out_channels}")
-        self._pad = self.padding
-        if isinstance(padding, str):
-            self._pad = F.same_padding(padding, self.kernel_size, self.stride, self.dilation)
-        shape = (out_channels, in_channels // groups, *self.kernel_size)
+
+    def _make(self, rows, columns, bias, dtype):
+        shape = (rows, columns // self.groups, *self.kernel_size)
         self.weight = Parameter(ad.empty(shape, dtype=dtype))
-        self.register_parameter("bias", Parameter(ad.empty((out_channels,), dtype=dtype))
+        self.register_parameter("bias", Parameter(ad.empty((self.out_channels,), dtype=dtype))
                                 if bias else None)
         self.reset_parameters()
 
@@ -56,22 +54,102 @@ class Conv2d(Module):
         """Draw weight and bias anew."""
         init.linear_like_(self.weight, self.bias, generator)
 
-    def forward(self, input):
-        weight = self.weight
+    def _check(self, input):
+        name, weight = type(self).__name__, self.weight
         if getattr(input, "dtype", None) != weight.dtype:
-            need_like("Conv2d", input, weight)
-        need_ndim("Conv2d", input, (3, 4), "(C, H, W) or (N, C, H, W)")
-        need_size("Conv2d", input, -3, self.in_channels, "in_channels")
-        return F.conv2d(input, weight, self.bias, self.stride, self._pad, self.dilation,
-                        self.groups)
+            need_like(name, input, weight)
+        need_ndim(name, input, (self.axes + 1, self.axes + 2), self.form)
+        need_size(name, input, -1 - self.axes, self.in_channels, "in_channels")
 
     def extra_repr(self):
         text = (f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
                 f"stride={self.stride}")
-        if self.padding not in ((0, 0), "valid"):
-            text += f", padding={self.padding}"
-        if self.dilation != (1, 1):
-            text += f", dilation={self.dilation}"
+        for key, default in (("padding", 0), ("dilation", 1), ("output_padding", 0)):
+            value = getattr(self, key, (default,) * self.axes)
+            if value != (default,) * self.axes:
+                text += f", {key}={value}"
         if self.groups != 1:
             text += f", groups={self.groups}"
         return text if self.bias is not None else text + ", bias=False"
+
+
+class Direct(Convolution):
+    """Conv1d and Conv2d."""
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1,
+                 groups=1, bias=True, padding_mode="zeros", dtype=None):
+        super().__init__()
+        self._set(in_channels, out_channels, groups, padding_mode, kernel_size=kernel_size,
+                  stride=stride, padding=padding, dilation=dilation)
+        self._pad = self.padding
+        if isinstance(padding, str):
+            self._pad = F.same_padding(padding, self.kernel_size, self.stride, self.dilation)
+        self._make(out_channels, in_channels, bias, dtype)
+
+    def forward(self, input):
+        self._check(input)
+        run = F.conv2d if self.axes == 2 else F.conv1d
+        return run(input, self.weight, self.bias, self.stride, self._pad, self.dilation,
+                   self.groups)
+
+
+class Conv2d(Direct):
+    """out[n, k] = bias[k] + sum_c weight[k, c] * input[n, c]; (N, C, H, W) or (C, H, W).
+
+    padding: an integer, a pair, "valid" or "same". groups=in_channels is a depthwise convolution.
+    weight and bias start uniform within 1 / sqrt(C_in / groups * KH * KW).
+    """
+
+
+class Conv1d(Direct):
+    """Conv2d over sequences: (N, C, L) or (C, L), weight (C_out, C_in / groups, K)."""
+
+    axes, form = 1, "(C, L) or (N, C, L)"
+
+
+class Transposed(Convolution):
+    """ConvTranspose1d and ConvTranspose2d."""
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0,
+                 output_padding=0, groups=1, bias=True, dilation=1, padding_mode="zeros",
+                 dtype=None):
+        super().__init__()
+        self._set(in_channels, out_channels, groups, padding_mode, kernel_size=kernel_size,
+                  stride=stride, padding=padding, dilation=dilation,
+                  output_padding=output_padding)
+        self._make(in_channels, out_channels, bias, dtype)
+
+    def forward(self, input, output_size=None):
+        self._check(input)
+        run = F.conv_transpose2d if self.axes == 2 else F.conv_transpose1d
+        return run(input, self.weight, self.bias, self.stride, self.padding,
+                   self._output_padding(input, output_size), self.groups, self.dilation)
+
+    def _output_padding(self, input, output_size):
+        if output_size is None:
+            return self.output_padding
+        name, inner = type(self).__name__, input.shape[-self.axes:]
+        wanted = ints(name, "output_size", tuple(output_size)[-self.axes:], self.axes)
+        least = [(n - 1) * s - 2 * p + d * (k - 1) + 1 for n, k, s, p, d in
+                 zip(inner, self.kernel_size, self.stride, self.padding, self.dilation,
+                     strict=True)]
+        if any(not 0 <= w - m < s for w, m, s in zip(wanted, least, self.stride, strict=True)):
+            most = [m + s - 1 for m, s in zip(least, self.stride, strict=True)]
+            raise ValueRangeError(f"{name}: output_size must be between {least} and {most}, got "
+                                  f"{list(wanted)}")
+        return tuple(w - m for w, m in zip(wanted, least, strict=True))
+
+
+class ConvTranspose2d(Transposed):
+    """Each pixel of (N, C, H, W) or (C, H, W) stamps its kernel on a grid of `stride`: the
+    gradient of a Conv2d for its input.
+
+    The size becomes (n - 1) stride - 2 padding + dilation (K - 1) + output_padding + 1;
+    output_padding is smaller than stride, or follows from forward(input, output_size).
+    """
+
+
+class ConvTranspose1d(Transposed):
+    """ConvTranspose2d over sequences: (N, C, L) or (C, L), weight (C_in, C_out / groups, K)."""
+
+    axes, form = 1, "(C, L) or (N, C, L)"

@@ -1,28 +1,35 @@
-"""BatchNorm2d and LayerNorm.
+"""BatchNorm1d, BatchNorm2d, LayerNorm, GroupNorm and RMSNorm.
 
-Invariant: only a training-mode forward of BatchNorm2d changes the running statistics.
+Invariant: only a training-mode forward of a batch norm changes its running statistics.
 """
 
 import autodiff as ad
 
 from . import functional as F
 from . import init
-from .errors import ArgumentError, ShapeError, need_like, need_ndim, need_size, positive_int, where
+from .errors import (
+    ArgumentError,
+    ShapeError,
+    ValueRangeError,
+    need_like,
+    need_ndim,
+    need_size,
+    positive_int,
+    where,
+)
 from .module import Module
 from .parameter import Parameter
 
 
-class BatchNorm2d(Module):
-    """(input - mean) / sqrt(var + eps) * weight + bias for each channel of (N, C, H, W).
+class BatchNorm(Module):
+    """What BatchNorm1d and BatchNorm2d share; they differ in the ranks they take."""
 
-    Training uses the batch's mean and biased variance, and moves the running ones by `momentum`
-    (None: the average of all batches; the running variance is unbiased). Ioffe and Szegedy (2015).
-    """
+    ranks, form = (2, 3, 4), "(N, C, ...)"
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True,
                  track_running_stats=True, dtype=None, *, bias=True):
         super().__init__()
-        self.num_features = n = positive_int("BatchNorm2d", "num_features", num_features)
+        self.num_features = n = positive_int(type(self).__name__, "num_features", num_features)
         self.eps, self.momentum = eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         for name, wanted in (("weight", affine), ("bias", affine and bias)):
@@ -51,10 +58,15 @@ class BatchNorm2d(Module):
 
     def forward(self, input):
         like = self.weight if self.affine else self.running_mean
+        name = type(self).__name__
         if like is not None and getattr(input, "dtype", None) != like.dtype:
-            need_like("BatchNorm2d", input, like)
-        need_ndim("BatchNorm2d", input, (4,), "(N, C, H, W)")
-        need_size("BatchNorm2d", input, 1, self.num_features, "num_features")
+            need_like(name, input, like)
+        need_ndim(name, input, self.ranks, self.form)
+        need_size(name, input, 1, self.num_features, "num_features")
+        if input.size == self.num_features and (self.training or self.running_mean is None):
+            raise ShapeError(f"{name}: the batch's statistics need more than one value a channel, "
+                             f"got shape {input.shape}{where()}; call .eval(), or leave out a "
+                             "last batch of one example")
         if not (self.training and self.track_running_stats):
             return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias,
                                 False, 0.0, self.eps)
@@ -68,6 +80,22 @@ class BatchNorm2d(Module):
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
                 f"affine={self.affine}, bias={self.bias is not None}, "
                 f"track_running_stats={self.track_running_stats}")
+
+
+class BatchNorm2d(BatchNorm):
+    """(input - mean) / sqrt(var + eps) * weight + bias for each channel of (N, C, H, W).
+
+    Training uses the batch's mean and biased variance, and moves the running ones by `momentum`
+    (None: the average of all batches; the running variance is unbiased). Ioffe and Szegedy (2015).
+    """
+
+    ranks, form = (4,), "(N, C, H, W)"
+
+
+class BatchNorm1d(BatchNorm):
+    """BatchNorm2d for features (N, C) or sequences (N, C, L)."""
+
+    ranks, form = (2, 3), "(N, C) or (N, C, L)"
 
 
 class LayerNorm(Module):
@@ -108,3 +136,66 @@ class LayerNorm(Module):
     def extra_repr(self):
         return (f"{self.normalized_shape}, eps={self.eps}, "
                 f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}")
+
+
+class GroupNorm(Module):
+    """(input - mean) / sqrt(var + eps) over each of num_groups groups of channels of (N, C, ...),
+    then * weight + bias by channel. Wu and He (2018)."""
+
+    def __init__(self, num_groups, num_channels, eps=1e-5, affine=True, dtype=None, *, bias=True):
+        super().__init__()
+        self.num_groups = positive_int("GroupNorm", "num_groups", num_groups)
+        self.num_channels = positive_int("GroupNorm", "num_channels", num_channels)
+        if num_channels % num_groups:
+            raise ValueRangeError(f"GroupNorm: num_groups={num_groups} must divide "
+                                  f"num_channels={num_channels}")
+        self.eps, self.affine = eps, affine
+        shape = (num_channels,)
+        self.register_parameter("weight", Parameter(ad.ones(shape, dtype=dtype)) if affine
+                                else None)
+        self.register_parameter("bias", Parameter(ad.zeros(shape, dtype=dtype))
+                                if affine and bias else None)
+
+    reset_parameters = LayerNorm.reset_parameters
+
+    def forward(self, input):
+        if self.weight is not None:
+            need_like("GroupNorm", input, self.weight)
+        need_ndim("GroupNorm", input, range(2, 9), "(N, C, ...)")
+        need_size("GroupNorm", input, 1, self.num_channels, "num_channels")
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self):
+        return (f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+                f"bias={self.bias is not None}")
+
+
+class RMSNorm(Module):
+    """input / sqrt(mean(input**2) + eps) * weight over the last axes, of the sizes
+    `normalized_shape`; eps None: the dtype's. Zhang and Sennrich (2019)."""
+
+    def __init__(self, normalized_shape, eps=None, elementwise_affine=True, dtype=None):
+        super().__init__()
+        sizes = (normalized_shape if isinstance(normalized_shape, (tuple, list))
+                 else (normalized_shape,))
+        self.normalized_shape = tuple(positive_int("RMSNorm", "normalized_shape", n)
+                                      for n in sizes)
+        if not sizes:
+            raise ArgumentError("RMSNorm: normalized_shape must name at least one axis")
+        self.eps, self.elementwise_affine = eps, elementwise_affine
+        self.register_parameter("weight", Parameter(ad.ones(self.normalized_shape, dtype=dtype))
+                                if elementwise_affine else None)
+
+    def reset_parameters(self):
+        """weight 1."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+
+    def forward(self, input):
+        if self.weight is not None:
+            need_like("RMSNorm", input, self.weight)
+        return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self):
+        return (f"{self.normalized_shape}, eps={self.eps}, "
+                f"elementwise_affine={self.elementwise_affine}")

@@ -77,8 +77,9 @@ def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_paddi
     """
     name = "conv_transpose2d"
     return spatial(name, input, 2, lambda x: _transposed(
-        name, x, weight, bias, ints(name, "stride", stride, 2), ints(name, "padding", padding, 2, 0),
-        ints(name, "output_padding", output_padding, 2, 0), groups,
+        name, x, weight, bias, ints(name, "stride", stride, 2),
+        ints(name, "padding", padding, 2, 0), ints(name, "output_padding", output_padding, 2, 0),
+        groups,
         ints(name, "dilation", dilation, 2)))
 
 

@@ -85,7 +85,7 @@ def _adaptive(name, input, output_size, axes, pool):
     inner = input.shape[-axes:]
     sizes = [n if m is None else positive_int(name, "output_size", m)
              for n, m in zip(inner, sizes, strict=True)]
-    for k, (n, m) in enumerate(zip(inner, sizes, strict=True)):
+    for k, n in enumerate(inner):
         positive_int(name, f"the input's axis {k - axes}", n)
     if all(n % m == 0 for n, m in zip(inner, sizes, strict=True)):
         window = tuple(n // m for n, m in zip(inner, sizes, strict=True))

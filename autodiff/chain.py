@@ -3,7 +3,7 @@
 The forward pass records every block, as ever, but the blocks that the schedule does not record let
 go of their saves at once.  Before backward enters such a block the operations up to its recording
 run, and its records read the saves of their twins.  Invariant: the tape is that of the plain run,
-so gradients are bit-identical, and what runs here (the _Run) never refers to that tape: no cycles.
+so gradients are bit-identical, and what runs here (the Run) never refers to that tape: no cycles.
 """
 
 from . import core
@@ -34,10 +34,10 @@ def run_chain(functions, x, schedule):
         for f in functions:
             x = f(x)
         return x
-    return _Run(functions, schedule.operations).first_pass(first, x)
+    return Run(functions, schedule.operations).first_pass(first, x)
 
 
-class _Run:
+class Run:
     """One call: kept inputs, what was recorded first, and the twins of what ran again."""
 
     def __init__(self, functions, operations):
@@ -125,7 +125,7 @@ class _Run:
         try:
             x = None
             for kind, j in self._path(k):
-                x = self._again(kind, j, x)
+                x = self.again(kind, j, x)
         finally:
             core.pop_scope(scope)
             core.set_phase(phase)
@@ -144,7 +144,8 @@ class _Run:
         start = max(j for j in self.entries if j <= k)
         return [*((FORWARD, j) for j in range(start, k)), (RECORD, k)]
 
-    def _again(self, kind, k, x):
+    def again(self, kind, k, x):
+        """Run block k once more; its input is kept, or x. Returns its output."""
         if k in self.entries:
             x = self._kept(k)
         elif kind == CHECKPOINT:

@@ -5,7 +5,7 @@ m the bytes at hand. Either s is recorded at once, and the rest is solved in wha
     m >= (record s),  C(s, t, m) = record(s) + C(s+1, t, m - recorded(s)) + backward(s);
 or s .. i-1 run without recording up to the next checkpoint, the input of i, and run again later:
     C(s, t, m) = forward(s .. i-1) + C(i, t, m - output(i-1)) + C(s, i-1, m), the least over i.
-Invariant: bytes that are taken away are rounded up to units, thresholds up, the budget down.
+Invariant: m counts units; what is taken away and what must be there are rounded up, m down.
 
 Source: Herrmann et al. 2019, theorem 1; here with the gradients of parameters, which pile up, and
 with each block's own peaks.
@@ -51,14 +51,14 @@ def least(chain):
     waiting, need, back = _thresholds(chain)
     best, choice = {}, {}           # (s, t) -> (bytes, seconds); what comes first
     for s in reversed(range(n)):
-        seconds = blocks[s].record + blocks[s].backward
+        seconds = chain.recording(s, s) + blocks[s].backward
         best[s, s], choice[s, s] = (max(need(s, s), back(s)), seconds), AT_ONCE
         for t in range(s + 1, n):
-            after = best[s + 1, t]
+            after, seconds = best[s + 1, t], chain.recording(s, t) + blocks[s].backward
             found = (max(need(s, t), back(s), blocks[s].recorded + after[0]), after[1] + seconds)
             pick, run = AT_ONCE, 0.0
             for i, bytes_needed in _runs(chain, s, t, waiting[t]):
-                run += blocks[i - 1].record if t == n - 1 else blocks[i - 1].forward
+                run += chain.run(i - 1, t)
                 right, left = best[i, t], best[s, i - 1]
                 other = (max(bytes_needed, blocks[i - 1].output + right[0], left[0]),
                          run + right[1] + left[1])
@@ -87,19 +87,23 @@ class Table:
         sizes = [b.recorded for b in blocks] + [b.output for b in blocks[:-1]]
         self.unit = unit = _unit(sizes, budget, slots)
         self.top = top = budget // unit
+        self.rest = rest = budget % unit        # at hand all the time: what is taken are units
 
         def units(nbytes):
             return -(-nbytes // unit)
+
+        def at_least(nbytes):
+            return units(max(nbytes - rest, 0))
         self.taken = [units(b.recorded) for b in blocks], [units(b.output) for b in blocks]
         recorded, output = self.taken
         waiting, need, back = _thresholds(chain)
         self.cost, self.choice = cost, choice = {}, {}
         for s in reversed(range(n)):
-            seconds = blocks[s].record + blocks[s].backward
             for t in range(s, n):
+                seconds = chain.recording(s, t) + blocks[s].backward
                 best = np.full(top + 1, np.inf)
                 pick = np.zeros(top + 1, np.int16 if n < 2 ** 15 else np.int32)
-                low = units(max(need(s, t), back(s)))
+                low = at_least(max(need(s, t), back(s)))
                 if s == t:
                     best[low:] = seconds
                 else:
@@ -109,9 +113,9 @@ class Table:
                         best[low:] = seconds + cost[s + 1, t][low - less:top + 1 - less]
                 run = 0.0
                 for i, bytes_needed in _runs(chain, s, t, waiting[t]):
-                    run += blocks[i - 1].record if t == n - 1 else blocks[i - 1].forward
+                    run += chain.run(i - 1, t)
                     less = output[i - 1]
-                    low = max(units(bytes_needed), less)
+                    low = max(at_least(bytes_needed), less)
                     if low > top:
                         continue
                     other = cost[i, t][low - less:top + 1 - less] + cost[s, i - 1][low:]
@@ -123,8 +127,8 @@ class Table:
 
     def operations(self, budget):
         """Operations of the fastest schedule in `budget` bytes, None where rounding leaves none."""
-        n, m = len(self.chain), min(budget // self.unit, self.top)
-        if not np.isfinite(self.cost[0, n - 1][m]):
+        n, m = len(self.chain), min((budget - self.rest) // self.unit, self.top)
+        if m < 0 or not np.isfinite(self.cost[0, n - 1][m]):
             return None
         recorded, output = self.taken
 

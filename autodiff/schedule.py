@@ -35,8 +35,10 @@ class MemoryBudgetError(AutodiffError, ValueError):
 class Block:
     """What one block costs, in seconds and bytes; None stands for the value in parentheses.
 
-    forward, record, backward: seconds to run without keeping anything, while recording (forward),
-    and of the backward pass; output: bytes of its output; saved: bytes that its records keep, its
+    record: seconds of the forward pass while recording (forward); deferred: the same where the
+    saves are let go, as in the first pass through a block that runs again (record); forward:
+    when it runs again without recording; again: when it runs again and records (record);
+    backward: of its backward pass. output: bytes of its output; saved: bytes that its records keep, its
     input apart; recorded: the same with the output alive (saved + output), an output that is saved
     counts once; gradients: bytes of its parameters' gradients, alive until backward ends.
     Peaks are bytes above what was alive before: forward_peak with its output (output),
@@ -49,6 +51,8 @@ class Block:
     output: int
     saved: int = 0
     record: float = None
+    deferred: float = None
+    again: float = None
     recorded: int = None
     gradients: int = 0
     forward_peak: int = None
@@ -75,7 +79,9 @@ class Chain:
         before, filled = self.input_gradient, []
         for k, b in enumerate(self.blocks):
             recorded = b.saved + b.output if b.recorded is None else b.recorded
-            given = {"record": (b.record, b.forward), "recorded": (b.recorded, recorded),
+            record = b.forward if b.record is None else b.record
+            given = {"record": (b.record, record), "deferred": (b.deferred, record),
+                     "again": (b.again, record), "recorded": (b.recorded, recorded),
                      "forward_peak": (b.forward_peak, b.output),
                      "record_peak": (b.record_peak, recorded),
                      "backward_peak": (b.backward_peak, b.output + before + b.gradients)}
@@ -106,6 +112,16 @@ class Chain:
     def waiting(self, t):
         """`around`, and the gradient of the output of block t."""
         return self.around(t) + (0 if t == len(self) - 1 else self.blocks[t].output)
+
+    def run(self, k, t):
+        """Seconds of a run of block k that keeps nothing, before the backward of block t."""
+        b = self.blocks[k]
+        return b.deferred if t == len(self) - 1 else b.forward
+
+    def recording(self, k, t):
+        """Seconds of a run of block k that records, before the backward of block t."""
+        b = self.blocks[k]
+        return b.record if t == len(self) - 1 else b.again
 
     @property
     def ending(self):
@@ -161,8 +177,7 @@ def simulate(chain, operations):
     """(seconds, peak bytes) of operations on a chain; ArgumentError where they cannot run.
 
     Kept are: an input from its checkpoint, and a record's saves and input, until the block's
-    backward; the output of a recorded block until the next block's backward. The first pass
-    records either way (what is not kept is let go at once), so it costs `record` seconds.
+    backward; the output of a recorded block until the next block's backward.
     """
     blocks, end = chain.blocks, len(chain)
     inputs, recorded = {0: 0}, set()    # block -> bytes of its kept input; blocks recorded
@@ -191,7 +206,7 @@ def simulate(chain, operations):
             own = 0
         run = b.record_peak if kind == RECORD else b.forward_peak
         peak = max(peak, chain.waiting(t) + held() + own + run)
-        seconds += b.record if kind == RECORD or t == end - 1 else b.forward
+        seconds += chain.recording(k, t) if kind == RECORD else chain.run(k, t)
         if kind == RECORD:
             recorded.add(k)
         here = k + 1

@@ -5,6 +5,7 @@ Invariant: a block that runs again in backward has its path in the model, and le
 """
 
 import contextlib
+import functools
 import inspect
 import itertools
 
@@ -50,13 +51,22 @@ def _need_one_input(k, block):
     if not callable(block):
         raise ChainError(f"checkpoint_sequential: block {k} is not callable: "
                          f"{type(block).__name__}")
-    try:
-        inspect.signature(block.forward if isinstance(block, Module) else block).bind(None)
-    except TypeError:
+    module = isinstance(block, Module)
+    if not _takes(type(block).forward if module else block, 2 if module else 1):
         raise ChainError(f"checkpoint_sequential: block {k} ({_name(block)}) does not take one "
-                         "input; wrap it in a module that does") from None
+                         "input; wrap it in a module that does")
+
+
+@functools.lru_cache(maxsize=256)
+def _takes(function, count):
+    """Can the function be called with `count` arguments?"""
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
     except ValueError:          # a builtin that does not tell
         pass
+    return True
 
 
 def _name(block):

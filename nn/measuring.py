@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import autodiff as ad
 from autodiff import core
+from autodiff.chain import Run
 from autodiff.ops.random import random_state
-from autodiff.schedule import Block, Chain
+from autodiff.schedule import CHECKPOINT, FORWARD, RECORD, Block, Chain
 from autodiff.tapes import nodes
 
 from .chain import Several, blocks_of, calls_of, same_buffers
@@ -165,25 +166,28 @@ def _at(leaf):
 
 def _seconds(f, x, wanted, repeats):
     """({field of Block: seconds}, whether the output is on the tape)."""
-    forward, record, backward = [], [], []
+    found = {"forward": [], "record": [], "deferred": [], "again": [], "backward": []}
     for _ in range(repeats):
-        with core.no_grad():
-            forward.append(_timed(f, x)[0])
-        seconds, y = _timed(f, _input(x, wanted))
-        record.append(seconds)
+        run = Run([f], [(CHECKPOINT, 0), (RECORD, 0)])
+        _timed(found["deferred"], run.first_pass, (CHECKPOINT,), _input(x, wanted))
+        phase = core.set_phase("recompute")
+        try:
+            _timed(found["forward"], run.again, FORWARD, 0, None)
+            _timed(found["again"], run.ready, 0)
+        finally:
+            core.set_phase(phase)
+        y = _timed(found["record"], f, _input(x, wanted))
         if y.node is None:
-            backward.append(0.0)
+            found["backward"].append(0.0)
             continue
         ends = [_at(node) for node in nodes(y) if node.is_leaf]
-        seed = ad.ones_like(y.detach())
-        backward.append(_timed(lambda y=y, ends=ends, seed=seed: core.gradients(
-            [y], ends, [seed], allow_unused=True))[0])
-    median = statistics.median
-    return {"forward": median(forward), "record": median(record),
-            "backward": median(backward)}, y.node is not None
+        _timed(found["backward"], core.gradients, [y], ends, [ad.ones_like(y.detach())], None,
+               False, True)
+    return {name: statistics.median(times) for name, times in found.items()}, y.node is not None
 
 
-def _timed(f, *args):
+def _timed(seconds, f, *args):
     start = time.perf_counter()
     result = f(*args)
-    return time.perf_counter() - start, result
+    seconds.append(time.perf_counter() - start)
+    return result

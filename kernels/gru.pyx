@@ -258,7 +258,8 @@ cdef int backward(Launch* L, Layer* s, real* type) noexcept nogil:
     cdef real* dh = <real*>L.work
     cdef int k
     s.gates = <char*>(dh + state)
-    memset(dh, 0, state * sizeof(real))
+    if state:                           # a state of no bytes may have no address
+        memset(dh, 0, state * sizeof(real))
     for k in range(2, 5):
         memset(L.b[k].data, 0, L.b[k].n * sizeof(real))
     s.end = s.steps
@@ -273,7 +274,7 @@ cdef int backward(Launch* L, Layer* s, real* type) noexcept nogil:
         if L.ia[0] & 1:
             parallel_over(dx_part, s, rows, grain(3 * s.hidden * s.inputs), threads_of(L))
         s.end = s.begin
-    if L.ia[0] & 2:
+    if L.ia[0] & 2 and state:
         memcpy(L.b[1].data, dh, state * sizeof(real))
     return OK
 

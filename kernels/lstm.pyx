@@ -262,8 +262,9 @@ cdef int backward(Launch* L, Layer* s, real* type) noexcept nogil:
     cdef real* dc = dh + state
     cdef int k
     s.da = <char*>(dc + state)
-    memset(dh, 0, 2 * state * sizeof(real))
-    if L.b[7] != NULL:
+    if state:                           # a state of no bytes may have no address
+        memset(dh, 0, 2 * state * sizeof(real))
+    if L.b[7] != NULL and state:
         memcpy(dc, L.b[7].data, state * sizeof(real))
     for k in range(3, 6):
         memset(L.b[k].data, 0, L.b[k].n * sizeof(real))
@@ -279,9 +280,9 @@ cdef int backward(Launch* L, Layer* s, real* type) noexcept nogil:
         if L.ia[0] & 1:
             parallel_over(dx_part, s, rows, grain(4 * s.hidden * s.inputs), threads_of(L))
         s.end = s.begin
-    if L.ia[0] & 2:
+    if L.ia[0] & 2 and state:
         memcpy(L.b[1].data, dh, state * sizeof(real))
-    if L.ia[0] & 4:
+    if L.ia[0] & 4 and state:
         memcpy(L.b[2].data, dc, state * sizeof(real))
     return OK
 

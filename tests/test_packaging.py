@@ -53,7 +53,8 @@ def test_each_dependency_is_named_once_and_with_a_reason():
 
 def test_every_package_is_shipped_and_no_test():
     setuptools = pytest.importorskip("setuptools")
-    found = setuptools.find_packages(ROOT, include=PROJECT["tool"]["setuptools"]["packages"]["find"]["include"])
+    include = PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]
+    found = setuptools.find_packages(ROOT, include=include)
     wanted = {".".join(path.parent.relative_to(ROOT).parts)
               for top in ("autodiff", "kernels", "nn", "benchmarks")
               for path in (ROOT / top).rglob("*.py")}

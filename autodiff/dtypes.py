@@ -41,9 +41,9 @@ def set_default_dtype(dtype):
 
 def as_dtype(dtype):
     """A supported numpy dtype from anything that names one; DtypeError otherwise."""
-    if dtype is None:                       # which NumPy reads as float64
-        raise ArgumentError("dtype: expected a dtype or its name, got None")
     try:
+        if not isinstance(dtype, (np.dtype, type, str)):    # None is float64 to NumPy, [] void
+            raise TypeError
         found = np.dtype(dtype).newbyteorder("=")
     except (TypeError, ValueError, SyntaxError, AttributeError):
         raise ArgumentError(f"dtype: expected a dtype or its name, got {dtype!r}") from None

@@ -10,6 +10,8 @@ from typing import NamedTuple
 from . import core, rules
 from .call import group
 from .errors import ArgumentError, DtypeError, ShapeError
+from .guard import need_callable, need_tensors
+from .making import tensor
 from .op import registry
 
 _levels = itertools.count(1)
@@ -29,12 +31,13 @@ def jvp(f, primals, tangents):
     tensor or a tuple. One forward pass; nothing is kept. Source: Griewank and Walther,
     "Evaluating Derivatives", 2008, chapter 3.
     """
+    need_callable("jvp", f)
     if not isinstance(primals, (list, tuple)) or not isinstance(tangents, (list, tuple)):
         raise ArgumentError("jvp: primals and tangents must be lists or tuples of arrays")
     if len(primals) != len(tangents):
         raise ArgumentError(f"jvp: {len(primals)} primals but {len(tangents)} tangents")
-    xs = [x if isinstance(x, core.Tensor) else core.make(x) for x in primals]
-    ts = [t if isinstance(t, core.Tensor) else core.make(t) for t in tangents]
+    xs = [x if isinstance(x, core.Tensor) else tensor(x) for x in primals]
+    ts = [t if isinstance(t, core.Tensor) else tensor(t) for t in tangents]
     for k, (x, t) in enumerate(zip(xs, ts)):
         if x.dtype.kind != "f":
             raise DtypeError(f"jvp: primal {k} is {x.dtype}; only floating arrays have tangents")
@@ -52,6 +55,7 @@ def _run(f, xs, ts):
         out = f(*[x if t is None else _attach(x, Dual(level, x, t)) for x, t in zip(xs, ts)])
     finally:
         core.set_tangents(-1)
+    need_tensors("jvp", "what the function returns", out)
     if isinstance(out, (tuple, list)):
         pairs = [_split(o, level) for o in out]
         return tuple(p for p, _ in pairs), tuple(t for _, t in pairs)

@@ -137,6 +137,10 @@ def once_differentiable(backward):
 
     Put it under @staticmethod. Without it such a backward may give a wrong second derivative.
     """
+    if not callable(backward):
+        raise ArgumentError("once_differentiable: put it on the backward of a Function, under "
+                            f"@staticmethod; got {type(backward).__name__}")
+
     @functools.wraps(backward)
     def wrapper(ctx, *grads):
         with core.no_grad():

@@ -7,6 +7,7 @@ static arguments that a launch can hold.
 """
 
 import functools
+import inspect
 import operator
 
 import numpy as np
@@ -47,18 +48,76 @@ def guarded(block):
 
 def _check(name, plan):
     for shape, dtype in plan.outputs:
-        nbytes = dtype.itemsize
-        for n in shape:
-            if n < 0:
-                raise ShapeError(f"{name}: the result would have shape {tuple(shape)}; sizes "
-                                 "must not be negative")
-            nbytes *= n or 1
-        if nbytes > MAX_BYTES:
-            raise ShapeError(f"{name}: the result would have shape {tuple(shape)}, {dtype}: "
-                             f"{nbytes:.3g} bytes, more than any machine can address")
+        need_room(name, shape, dtype)
     for k in plan.ia:
         if not -1 << 63 <= operator.index(k) < 1 << 63:
             raise ValueError(f"{k} does not fit in 64 bits")
+
+
+def need_room(name, shape, dtype):
+    """ShapeError for negative sizes, and for more bytes than can be counted."""
+    if len(shape) > 8:
+        raise ShapeError(f"{name}: the result would have {len(shape)} dimensions; at most 8 are "
+                         "supported")
+    nbytes = dtype.itemsize
+    for n in shape:
+        if n < 0:
+            raise ShapeError(f"{name}: the result would have shape {tuple(shape)}; sizes must not "
+                             "be negative")
+        nbytes *= n or 1
+    if nbytes > MAX_BYTES:
+        raise ShapeError(f"{name}: the result would have shape {tuple(shape)}, {dtype}: "
+                         f"{nbytes:.3g} bytes, more than any machine can address")
+
+
+def exported(function):
+    """A composite as users call it: what it did not foresee comes out as an ArgumentError."""
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except AutodiffError:
+            raise
+        except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+            given = [_show(a) for a in args] + [f"{k}={_show(v)}" for k, v in kwargs.items()]
+            name = function.__name__
+            raise ArgumentError(f"{name}: cannot be called with ({', '.join(given)}): {error}; the "
+                                f"signature is {name}{inspect.signature(function)}") from error
+    return call
+
+
+def need_callable(name, f):
+    """ArgumentError unless `f` can be called."""
+    if not callable(f):
+        raise ArgumentError(f"{name}: expected a function of Tensors, got {_show(f)}")
+
+
+def need_tensors(name, what, value):
+    """`value`, a Tensor or a list or tuple of them, as a list."""
+    from . import core
+    found = [value] if isinstance(value, core.Tensor) else value
+    if not isinstance(found, (list, tuple)):
+        raise ArgumentError(f"{name}: {what} must be a Tensor or a list of Tensors, got "
+                            f"{_show(value)}")
+    for k, x in enumerate(found):
+        if not isinstance(x, core.Tensor):
+            raise ArgumentError(f"{name}: {what} must be Tensors, got {_show(x)} at place {k}; "
+                                "make one with ad.tensor(...)")
+    return list(found)
+
+
+def cotangent(name, out, g):
+    """`g` as the gradient of `out`: of its shape and dtype. ShapeError, ArgumentError."""
+    from . import call, core
+    if not isinstance(g, core.Tensor):
+        g = core.make(call.as_array(name, g), out.dtype)
+    if g.shape != out.shape:
+        raise ShapeError(f"{name}: the gradient has shape {g.shape}, the output {out.shape}")
+    if g.dtype == out.dtype:
+        return g
+    from .op import registry
+    return registry["astype"].call(g, out.dtype)
 
 
 def _one_float(block, inputs):

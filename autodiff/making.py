@@ -17,6 +17,8 @@ def tensor(data, dtype=None, requires_grad=False):
     Python floats become the default dtype (float32 unless set), ints int64; arrays keep theirs.
     Raises DtypeError for unsupported dtypes, ArgumentError for ragged lists.
     """
+    if not isinstance(requires_grad, (bool, np.bool_)):
+        raise ArgumentError(f"tensor: requires_grad must be a bool, got {requires_grad!r}")
     if isinstance(data, core.Tensor):
         data = data.numpy()
     array = call.as_array("tensor", data)
@@ -77,4 +79,4 @@ def from_dlpack(x):
     except Exception as error:              # whatever the other library raises
         raise ArgumentError(f"from_dlpack: this {type(x).__name__} cannot be shared: {error}; "
                             "use ad.tensor(...), which copies") from None
-    return core.from_numpy(array)
+    return from_numpy(array)

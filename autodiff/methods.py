@@ -7,7 +7,9 @@ one table; NumPy's protocols are answered here.  Invariant: nothing here looks i
 import numpy as np
 
 from . import core, dtypes
-from .errors import ArgumentError, GradientError, InPlaceError, ShapeError
+from .errors import (ArgumentError, DtypeError, GradientError, InPlaceError, ShapeError,
+                     ValueRangeError)
+from .guard import cotangent, need_callable
 from .op import registry
 from .ops import index as _index
 
@@ -76,12 +78,7 @@ def _seed(out, gradient):
                 f"backward: the output has shape {out.shape}, not one element; reduce it to a "
                 "scalar (for instance with .sum()), or pass gradient=")
         return core.seed(out)
-    if not isinstance(gradient, core.Tensor):
-        gradient = core.make(gradient, out.dtype)
-    if gradient.shape != out.shape:
-        raise ShapeError(f"backward: gradient has shape {gradient.shape}, the output {out.shape}")
-    return gradient if gradient.dtype == out.dtype else registry["astype"].call(gradient,
-                                                                                out.dtype)
+    return cotangent("backward", out, gradient)
 
 
 def requires_grad_(self, on=True):
@@ -99,6 +96,7 @@ def register_hook(self, hook):
     """
     if self.node is None:
         raise GradientError("register_hook: this tensor does not require a gradient")
+    need_callable("register_hook", hook)
     return self.node.add_hook(self.index, hook)
 
 
@@ -106,6 +104,7 @@ def register_post_accumulate_grad_hook(self, hook):
     """Call hook(gradient) after backward has added to `.grad` of this leaf."""
     if self.node is None or not self.node.is_leaf:
         raise GradientError("register_post_accumulate_grad_hook: only a leaf accumulates")
+    need_callable("register_post_accumulate_grad_hook", hook)
     self.node.after.append(hook)
     return lambda: self.node.after.remove(hook)
 
@@ -218,7 +217,7 @@ def _repr(self):
 
 def _len(self):
     if self.ndim == 0:
-        raise TypeError("len: a 0-d tensor has no length")
+        raise ArgumentError("len: a 0-d tensor has no length; use .item() for its number")
     return self.shape[0]
 
 
@@ -235,7 +234,7 @@ def _bool(self):
 
 def _to_index(self):
     if self.size != 1 or self.dtype.kind not in "iu":
-        raise TypeError(f"only an integer tensor with one element is an index, got {self.dtype} "
+        raise DtypeError(f"only an integer tensor with one element is an index, got {self.dtype} "
                         f"{self.shape}")
     return int(item(self))
 
@@ -255,7 +254,7 @@ def _array(self, dtype=None, copy=None):
     array = self.numpy()
     if dtype is not None and array.dtype != dtype:
         if copy is False:
-            raise ValueError("np.asarray: a cast needs a copy")
+            raise ValueRangeError("np.asarray: a cast needs a copy")
         return array.astype(dtype)
     return array.copy() if copy else array
 

@@ -68,7 +68,7 @@ def gradgradcheck(f, *inputs, eps=1e-6, atol=1e-6, rtol=1e-5, forward=False, see
         xs, us = list(arguments[:count]), arguments[count:]
         with core.enable_grad():
             for k in problem.wrt:
-                xs[k] = _active(xs[k])
+                xs[k] = _active("gradcheck", xs[k])
             outs = _floats(f(*xs))
             pairs = [(o, u) for o, u in zip(outs, us) if o.requires_grad]
             grads = core.gradients([o for o, _ in pairs], [xs[k] for k in problem.wrt],
@@ -195,7 +195,7 @@ class _Problem:
         with core.enable_grad():
             xs = self.arguments({}, grad=True)
             # An alias, so that `f` may return an input or write in place to one.
-            return _floats(self.f(*[_active(x) if k in self.wrt else x
+            return _floats(self.f(*[_active("cases", x) if k in self.wrt else x
                                     for k, x in enumerate(xs)])), xs
 
     def pull(self, cotangents):

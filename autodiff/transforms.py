@@ -5,8 +5,10 @@ respect to aliases of its own, so transforms nest.
 """
 
 from . import core
-from .errors import ArgumentError, GradientError
+from .errors import ArgumentError, DtypeError, GradientError
 from .forward import jvp, lift, off_tape
+from .guard import cotangent, need_callable, need_tensors
+from .making import tensor
 from .op import registry
 
 
@@ -19,18 +21,41 @@ def gradients(outputs, inputs, grad_outputs=None, retain_graph=None, create_grap
     Raises GradientError for an input that the outputs do not depend on, unless allow_unused.
     """
     single = isinstance(inputs, core.Tensor)
-    outs = [outputs] if isinstance(outputs, core.Tensor) else list(outputs)
-    ins = [inputs] if single else list(inputs)
-    if grad_outputs is None or isinstance(grad_outputs, core.Tensor):
-        grad_outputs = [grad_outputs] * len(outs)
-    for x in (*outs, *ins):
-        if not isinstance(x, core.Tensor):
-            raise ArgumentError(f"gradients: expected Tensors, got {type(x).__name__}")
-    if len(grad_outputs) != len(outs):
-        raise ArgumentError(f"gradients: {len(outs)} outputs but {len(grad_outputs)} cotangents")
-    found = core.gradients(outs, ins, list(grad_outputs), retain_graph, create_graph,
-                           allow_unused)
+    outs = need_tensors("gradients", "outputs", outputs)
+    ins = need_tensors("gradients", "inputs", inputs)
+    if grad_outputs is None:
+        grad_outputs = [None] * len(outs)
+    elif isinstance(outputs, core.Tensor) and not isinstance(grad_outputs, (list, tuple)):
+        grad_outputs = [grad_outputs]
+    seeds = _seeds("gradients", outs, grad_outputs)
+    found = core.gradients(outs, ins, seeds, retain_graph, create_graph, allow_unused)
     return found[0] if single else found
+
+
+def _seeds(name, outs, given):
+    """One cotangent for each output; None stands for one that is left out."""
+    if not isinstance(given, (list, tuple)) or len(given) != len(outs):
+        got = len(given) if isinstance(given, (list, tuple)) else type(given).__name__
+        raise ArgumentError(f"{name}: {len(outs)} outputs need a list of {len(outs)} cotangents, "
+                            f"got {got}")
+    return [None if g is None else cotangent(name, out, g)
+            for out, g in zip(outs, given, strict=True)]
+
+
+def _axes_of(name, argnums):
+    """The positions of the arguments to differentiate."""
+    chosen = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
+    for k in chosen:
+        if isinstance(k, bool) or not isinstance(k, int):
+            raise ArgumentError(f"{name}: argnums must be an integer or a tuple of them, got "
+                                f"{argnums!r}")
+    return tuple(chosen)
+
+
+def _argument(name, args, k):
+    if not -len(args) <= k < len(args):
+        raise ArgumentError(f"{name}: argnums names argument {k}, got {len(args)} arguments")
+    return args[k]
 
 
 def value_and_grad(f, argnums=0, has_aux=False):
@@ -39,19 +64,21 @@ def value_and_grad(f, argnums=0, has_aux=False):
     argnums: which positional arguments to differentiate (an int or a tuple).
     has_aux: f returns (loss, anything).
     """
-    chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    need_callable("grad", f)
+    chosen = _axes_of("grad", argnums)
 
     def function(*args, **kwargs):
         args = list(args)
         xs = []
         for k in chosen:
-            if k >= len(args):
-                raise ArgumentError(f"grad: argnums names argument {k}, got {len(args)} arguments")
-            args[k] = _active(args[k])
+            args[k] = _active("grad", _argument("grad", args, k))
             xs.append(args[k])
         outer = core.is_grad_enabled() and any(_from_outside(x) for x in args)
         with core.enable_grad():
             out = f(*args, **kwargs)
+            if has_aux and not (isinstance(out, (tuple, list)) and len(out) == 2):
+                raise ArgumentError("grad: with has_aux the function must return (loss, anything), "
+                                    f"got {type(out).__name__}")
             value, aux = out if has_aux else (out, None)
             if not isinstance(value, core.Tensor) or value.size != 1:
                 raise GradientError(
@@ -82,20 +109,24 @@ def grad(f, argnums=0, has_aux=False):
 
 def vjp(f, *primals):
     """(f(x), pull): pull(g) gives the gradients g^T J(x), one for each primal."""
-    xs = [_active(x) for x in primals]
+    need_callable("vjp", f)
+    xs = [_active("vjp", x) for x in primals]
     with core.enable_grad():
         out = f(*xs)
-    outs = list(out) if isinstance(out, (tuple, list)) else [out]
+    outs = need_tensors("vjp", "what the function returns", out)
 
     def pull(*gs):
         from .ops.creation import zeros_like
-        got = core.gradients(outs, xs, list(gs), True, core.is_grad_enabled(), True)
+        got = core.gradients(outs, xs, _seeds("vjp", outs, gs), True, core.is_grad_enabled(), True)
         return tuple(zeros_like(x) if g is None else g for g, x in zip(got, xs))
     return out, pull
 
 
 def hvp(f, primals, tangents):
     """Gradient of f and the product of its Hessian with a vector: forward over reverse."""
+    need_callable("hvp", f)
+    if not isinstance(primals, (list, tuple)) or not isinstance(tangents, (list, tuple)):
+        raise ArgumentError("hvp: primals and tangents must be lists or tuples of arrays")
     wrt = tuple(range(len(primals)))
     value, tangent = jvp(lambda *xs: grad(f, wrt)(*xs), primals, tangents)
     return value, tangent
@@ -103,12 +134,20 @@ def hvp(f, primals, tangents):
 
 def jacobian(f, argnums=0):
     """A function that returns J of shape out.shape + x.shape, row by row in reverse mode."""
+    need_callable("jacobian", f)
+    if isinstance(argnums, bool) or not isinstance(argnums, int):
+        raise ArgumentError(f"jacobian: argnums must be an integer, got {argnums!r}")
+
     def function(*args):
         import numpy as np
         args = list(args)
-        x = args[argnums] = _active(args[argnums])
+        x = args[argnums] = _active("jacobian", _argument("jacobian", args, argnums))
+        outer = core.is_grad_enabled() and any(_from_outside(a) for a in args)
         with core.enable_grad():
             out = f(*args)
+            if not isinstance(out, core.Tensor):
+                raise ArgumentError(f"jacobian: the function must return a Tensor, got "
+                                    f"{type(out).__name__}")
             rows = []
             for k in range(out.size):
                 seed = np.zeros(out.size, out.dtype)
@@ -120,6 +159,7 @@ def jacobian(f, argnums=0):
             from .ops.shape import stack
             rows = [zeros_like(x) if r is None else r for r in rows]
             stacked = stack(rows, 0) if rows else zeros_like(x)[None][:0]
+        stacked = stacked if outer else off_tape(stacked)
         return registry["reshape"].call(stacked, out.shape + x.shape)
     return function
 
@@ -129,10 +169,13 @@ def hessian(f, argnums=0):
     return jacobian(grad(f, argnums), argnums)
 
 
-def _active(x):
+def _active(name, x):
     """An alias of x on the tape of its own, connected to x where x is on one."""
     if not isinstance(x, core.Tensor):
-        x = core.make(x)
+        x = tensor(x)
+    if x.dtype.kind != "f":
+        raise DtypeError(f"{name}: only float32 and float64 can be differentiated, got {x.dtype}; "
+                         "convert it with ad.astype")
     if not x.requires_grad:
         return lift(x)
     with core.enable_grad():

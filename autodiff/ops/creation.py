@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import dtypes
 from ..errors import ArgumentError, ShapeError, ValueRangeError
+from ..guard import need_room
 from ..op import Plan, op
 from ..samples import Bad, Sample
 from .shape import normal_shape
@@ -55,7 +56,9 @@ def empty(shape, *, dtype=None):
     """An array of `shape` with undefined values."""
     from .. import core
     dtype = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    return core.empty(normal_shape("empty", shape), dtype)
+    shape = normal_shape("empty", shape)
+    need_room("empty", shape, dtype)
+    return core.empty(shape, dtype)
 
 
 def full_like(x, fill_value, *, dtype=None):
@@ -86,7 +89,10 @@ def asarray(data, dtype=None):
             return data
         from ..op import registry
         return registry["astype"].call(data, dtype)
-    return core.make(data, dtype, "temporary")
+    from ..making import tensor
+    out = tensor(data, dtype)
+    out.category = "temporary"
+    return out
 
 
 def arange(start, stop=None, step=1, *, dtype=None):
@@ -95,9 +101,17 @@ def arange(start, stop=None, step=1, *, dtype=None):
     int64 where all arguments are integers, else the default dtype. ValueRangeError for step 0.
     """
     start, stop = (0, start) if stop is None else (start, stop)
+    _need_numbers("arange", start=start, stop=stop, step=step)
     if step == 0:
         raise ValueRangeError("arange: step must not be 0")
-    return asarray(np.arange(start, stop, step), dtype or _number_dtype(start, stop, step))
+    dtype = _number_dtype(start, stop, step) if dtype is None else dtype
+    return asarray(np.arange(start, stop, step), dtype)
+
+
+def _need_numbers(name, **values):
+    for arg, value in values.items():
+        if not isinstance(value, (int, float, np.integer, np.floating)):
+            raise ArgumentError(f"{name}: {arg} must be a number, got {value!r}")
 
 
 def _number_dtype(*values):
@@ -107,15 +121,17 @@ def _number_dtype(*values):
 
 def linspace(start, stop, num, *, dtype=None, endpoint=True):
     """`num` equal steps from `start` to `stop` (with it where `endpoint`), in the default dtype."""
+    _need_numbers("linspace", start=start, stop=stop)
     if num < 0:
         raise ValueRangeError(f"linspace: num must not be negative, got {num}")
     return asarray(np.linspace(start, stop, num, endpoint=endpoint),
-                   dtype or dtypes.get_default_dtype())
+                   dtypes.get_default_dtype() if dtype is None else dtype)
 
 
 def eye(n_rows, n_cols=None, *, k=0, dtype=None):
     """Ones on diagonal `k`, zeros elsewhere; shape (n_rows, n_cols or n_rows)."""
-    return asarray(np.eye(n_rows, n_cols, k), dtype or dtypes.get_default_dtype())
+    dtype = dtypes.get_default_dtype() if dtype is None else dtype
+    return asarray(np.eye(n_rows, n_cols, k), dtype)
 
 
 def meshgrid(*arrays, indexing="xy"):

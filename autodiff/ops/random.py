@@ -59,6 +59,9 @@ def real_infer(name):
 def randint_infer(base, low, high, shape):
     check_base("randint", base)
     shape = check_shape("randint", shape)
+    for arg, value in (("low", low), ("high", high)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            raise ArgumentError(f"randint: {arg} must be an integer, got {value!r}")
     if not 0 < high - low <= 2 ** 32:
         raise ValueRangeError(f"randint: expected low < high <= low + 2**32, got low={low}, "
                               f"high={high}")

@@ -200,6 +200,8 @@ def simulate(chain, operations):
             continue
         if k > t or k in recorded or k != here and k not in inputs:
             raise ArgumentError(f"schedule: block {k} cannot run: its input is not at hand")
+        if t == end - 1 and k != (here or 0):
+            raise ArgumentError(f"schedule: block {k} runs twice before the first backward")
         own = 0 if k in inputs or k - 1 in recorded else blocks[k - 1].output
         if kind != FORWARD:
             inputs.setdefault(k, own)
@@ -263,7 +265,8 @@ def optimal(chain, memory_budget, slots=1000):
     """
     from . import rotor
     plain = record_all(chain)
-    if plain.peak_bytes <= memory_budget:
+    if plain.peak_bytes <= memory_budget and all(b.record <= b.deferred + b.again
+                                                 for b in chain.blocks):
         return Schedule(**{**vars(plain), "strategy": "optimal", "budget": memory_budget})
     found = [rotor.least(chain)]
     if memory_budget < simulate(chain, found[0])[1]:

@@ -1,7 +1,8 @@
 """Checkpointing schedules: the dynamic programme against brute force, and the simple strategies.
 
 The brute force knows nothing of the recurrence: it searches all sequences of operations that keep
-a checkpoint until its block's backward, over the states of the machine.
+a checkpoint until its block's backward, over the states of the machine.  Before the first
+backward each block runs once.
 """
 
 import heapq
@@ -61,7 +62,8 @@ def brute_force(chain, budget):
         if t in recorded and around + held + b[t].backward_peak <= budget:
             found.append((b[t].backward, (inputs - {(t, kept[t])}, recorded - {t}, None, t - 1)))
         gradient = 0 if t == n - 1 else b[t].output
-        for k in {*kept, here} - {None, t + 1}:
+        # Before the first backward each block runs once, in order.
+        for k in {here or 0} - {n} if t == n - 1 else {*kept, here} - {None, t + 1}:
             if k in recorded:
                 continue
             mine = 0 if k in kept or k - 1 in recorded else b[k - 1].output
@@ -176,5 +178,7 @@ def test_wrong_chains_and_operations():
         sched.simulate(chain, [("record", 1)])
     with pytest.raises(ArgumentError, match="not ready"):
         sched.simulate(chain, [("forward", 0), ("backward", 1)])
+    with pytest.raises(ArgumentError, match="block 0 runs twice"):
+        sched.simulate(chain, [("forward", 0), ("forward", 0)])
     with pytest.raises(ArgumentError, match="before the backward of block 1"):
         sched.simulate(chain, [("record", 0), ("record", 1)])

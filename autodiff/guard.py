@@ -20,7 +20,8 @@ MAX_BYTES = 1 << 47         # no process can address more
 def guarded(block):
     """The shape rule of a block, with the checks that all rules share."""
     infer, skip = block.infer, len(block.inputs)
-    mixed = block.kernel is None or block.promote in ("same", "float")      # or one dtype by now
+    mixed = (block.kernel in (None, "setitem")              # setitem casts what it writes
+             or block.promote in ("same", "float"))         # of one dtype by now
     numbers = [(skip + k, name) for k, (name, default) in enumerate(block.attrs.items())
                if type(default) is float]
 

@@ -6,7 +6,7 @@ one table; NumPy's protocols are answered here.  Invariant: nothing here looks i
 
 import numpy as np
 
-from . import core, dtypes
+from . import call, core, dtypes
 from .errors import (ArgumentError, DtypeError, GradientError, InPlaceError, ShapeError,
                      ValueRangeError)
 from .guard import cotangent, need_callable
@@ -83,6 +83,8 @@ def _seed(out, gradient):
 
 def requires_grad_(self, on=True):
     """Set `requires_grad` and return self."""
+    if not isinstance(on, (bool, np.bool_)):
+        raise ArgumentError(f"requires_grad_: expected a bool, got {on!r}")
     self.requires_grad = on
     return self
 
@@ -244,6 +246,10 @@ def _format(self, spec):
 
 
 def _contains(self, value):
+    value = call.as_array("in", value)
+    if value.ndim:
+        raise ArgumentError(f"in: expected a number to look for, got an array of shape "
+                            f"{value.shape}")
     return bool((self.numpy() == value).any())
 
 

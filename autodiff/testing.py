@@ -10,6 +10,7 @@ import numpy as np
 from . import call, core
 from .errors import ArgumentError, GradcheckError
 from .forward import jvp
+from .guard import need_callable, need_tensors
 from .op import registry
 from .samples import Draw
 from .transforms import _active
@@ -117,6 +118,9 @@ class Case:
 
 def cases(block, dtype=np.float64, seed=0):
     """The samples of one operation as Cases."""
+    if not hasattr(block, "samples"):
+        raise ArgumentError(f"cases: expected an operation's block, such as ad.registry['exp'], "
+                            f"got {type(block).__name__}")
     return [Case(block, sample, k) for k, sample in enumerate(block.samples(Draw(seed, dtype)))]
 
 
@@ -124,6 +128,9 @@ class _Problem:
     """A function at a point: its differences, its pull-back and its push-forward, in NumPy."""
 
     def __init__(self, f, inputs, eps, seed, names):
+        need_callable("gradcheck", f)
+        if isinstance(eps, bool) or not isinstance(eps, (int, float, np.floating)) or not eps > 0:
+            raise ArgumentError(f"gradcheck: eps must be a number above 0, got {eps!r}")
         self.f, self.eps, self.rng = f, eps, np.random.default_rng(seed)
         self.inputs = [np.array(x.numpy()) if isinstance(x, core.Tensor) else x for x in inputs]
         self.names = list(names or [f"input {k}" for k in range(len(inputs))])
@@ -257,7 +264,7 @@ def _comparer(atol, rtol, problem):
 
 def _floats(out):
     """The outputs that have derivatives."""
-    outs = out if isinstance(out, (tuple, list)) else (out,)
+    outs = need_tensors("gradcheck", "what the function returns", out)
     return [o for o in outs if o.dtype.kind == "f"]
 
 

@@ -9,7 +9,9 @@ from math import prod
 
 import numpy as np
 
-from ..errors import ArgumentError, IndexRangeError, ShapeError
+from .. import dtypes
+from ..call import as_array
+from ..errors import ArgumentError, DtypeError, IndexRangeError, ShapeError, ValueRangeError
 from ..infer import broadcast_shape, normal_axis
 from ..op import registry
 from .gather import gather, ravel_index, scatter_
@@ -45,19 +47,31 @@ def setitem_key(x, key, value):
     """x[key] = value for any key that NumPy takes: what Tensor.__setitem__ calls."""
     if not isinstance(key, tuple):
         key = (key,)
-    if isinstance(value, (list, tuple)):
-        value = np.asarray(value)
+    if not hasattr(value, "numpy"):
+        value = _values(value, x.dtype)
     if hasattr(value, "numpy") and np.may_share_memory(value.numpy(), x.numpy()):
         value = copy(value)                 # it may overlap what is written
     if not any(map(_is_array, key)):
         region = basic_view("setitem", x, key)[1][0]
         return setitem(x, _trimmed(value, len(region)), key)
     if not hasattr(value, "numpy"):
-        value = np.asarray(value, x.dtype)
+        value = value.astype(x.dtype)
     elif value.dtype != x.dtype:
         value = registry["astype"].call(value, x.dtype)
     index, region, axis, axes = _flat_region(x, key)
     return scatter_(x, _trimmed(value, len(region)), index, axis, axes)
+
+
+def _values(value, dtype):
+    """Numbers, lists and arrays as an array; a Python number must fit the dtype it goes to."""
+    array = as_array("setitem", value)
+    if array.dtype.kind == "c":
+        raise DtypeError(f"setitem: complex values do not fit {dtype}")
+    if array.ndim == 0 and isinstance(value, int) and dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        if not info.min <= value <= info.max:
+            raise ValueRangeError(f"setitem: {value} does not fit {dtype}")
+    return array.astype(dtype) if array.dtype not in dtypes.CODE else array
 
 
 def _trimmed(value, ndim):
@@ -84,7 +98,7 @@ def _expand(name, x, key):
                 if len(k.shape) == 0:
                     raise ArgumentError(f"{name}: a single bool is no index; use None, or a mask "
                                         "with axes")
-                if k.shape != tuple(x.shape[used:used + len(k.shape)]) and Ellipsis not in key:
+                if k.shape != tuple(x.shape[used:used + len(k.shape)]) and not any(e is Ellipsis for e in key):
                     raise IndexRangeError(f"{name}: a mask of shape {k.shape} on the axes from "
                                           f"{used} on of shape {x.shape}")
                 entries += [(k, d) for d in range(len(k.shape))]
@@ -131,7 +145,7 @@ def _resolve_masks(name, x, entries):
 
 def _index_array(name, k):
     if isinstance(k, list):
-        k = np.asarray(k)
+        k = as_array(name, k)
         if k.size == 0:
             k = k.astype(np.int64)
     if k.dtype.kind not in "biu":

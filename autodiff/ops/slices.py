@@ -25,7 +25,7 @@ def basic_view(name, x, index):
         raise IndexRangeError(f"{name}: {used} indices for {ndim} dimensions of shape {x.shape}")
     if sum(1 for k in index if k is Ellipsis) > 1:
         raise IndexRangeError(f"{name}: an index may hold one Ellipsis")
-    if Ellipsis not in index:
+    if not any(k is Ellipsis for k in index):
         index = (*index, Ellipsis)
     axis, offset, old = 0, 0, strides_of(x)
     normal, shape, strides = [], [], []

@@ -70,7 +70,7 @@ class Tensor:
     __array_priority__ = 1000
 
     def __init__(self, *args, **kwargs):
-        raise TypeError("use ad.tensor(data, dtype=None, requires_grad=False) to make a Tensor")
+        raise ArgumentError("use ad.tensor(data, dtype=None, requires_grad=False) to make a Tensor")
 
     @classmethod
     def wrap(cls, data, storage, node=None, index=0, listed=True):
@@ -138,7 +138,7 @@ class Tensor:
             raise InPlaceError("grad: only a leaf with requires_grad=True holds a gradient")
         if value is not None:
             if not isinstance(value, Tensor):
-                raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
+                raise ArgumentError(f"grad: expected a Tensor or None, got {type(value).__name__}")
             if value.shape != self.shape or value.dtype != self.dtype:
                 raise ShapeError(f"grad: expected {self.dtype} {self.shape}, got {value.dtype} "
                                  f"{value.shape}")

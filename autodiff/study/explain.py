@@ -11,7 +11,7 @@ from .. import core, text
 from ..call import input_name
 from ..errors import ArgumentError, GradientError
 from ..op import Deferred, registry
-from ..tapes import nodes
+from ..tapes import Tape, nodes
 from .rules import described, expressions, with_numbers
 
 __all__ = ["explain"]
@@ -49,6 +49,9 @@ class Story:
         else:
             raise ArgumentError("explain: expected a Tensor or a Record, got "
                                 f"{type(loss).__name__}")
+        if tape is not None and not isinstance(tape, Tape):
+            raise ArgumentError(f"explain: tape must be a Tape, got {type(tape).__name__}; name "
+                                "tensors as keywords: explain(loss, x=x)")
         self.nodes = nodes(self.root[0])
         self.names = {}
         for name, t in names.items():

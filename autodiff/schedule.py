@@ -38,9 +38,10 @@ class Block:
     record: seconds of the forward pass while recording (forward); deferred: the same where the
     saves are let go, as in the first pass through a block that runs again (record); forward:
     when it runs again without recording; again: when it runs again and records (record);
-    backward: of its backward pass. output: bytes of its output; saved: bytes that its records keep, its
-    input apart; recorded: the same with the output alive (saved + output), an output that is saved
-    counts once; gradients: bytes of its parameters' gradients, alive until backward ends.
+    backward: of its backward pass.
+    output: bytes of its output; saved: bytes that its records keep, its input apart; recorded: the
+    same with the output alive (saved + output), an output that is saved counts once; gradients:
+    bytes of its parameters' gradients, alive until backward ends.
     Peaks are bytes above what was alive before: forward_peak with its output (output),
     record_peak with its saves (recorded), backward_peak with the gradients of output, input and
     parameters, above the saves (their sum). carried: bytes that the sweep still holds when it
@@ -261,7 +262,8 @@ def optimal(chain, memory_budget, slots=1000):
     The optimum among schedules that keep a checkpoint until its block's backward; exact where the
     sizes share a unit of which the budget has at most `slots`, else sizes are rounded up to
     about budget / slots: never over the budget, perhaps a little slower. At least as fast as
-    `record_all` and any `every_k` that fits. Time O(n^3 slots). Raises MemoryBudgetError. Source: Herrmann et al.
+    `record_all` and any `every_k` that fits. Time O(n^3 slots). Raises MemoryBudgetError.
+    Source: Herrmann et al. 2019.
     """
     from . import rotor
     plain = record_all(chain)

@@ -14,7 +14,7 @@ from autodiff.schedule import Block, Chain, MemoryBudgetError
 
 from .chain import ChainError, Several, blocks_of, calls_of, run_all
 from .containers import Sequential
-from .errors import ArgumentError
+from .errors import ArgumentError, need_tensor
 from .measuring import MeasuredChain, measure_chain
 from .module import Module
 
@@ -36,11 +36,16 @@ def checkpoint_sequential(model, x, *, memory_budget=None, every=None, strategy=
     is no chain of blocks. The bytes hold for one backward without retain_graph.
     """
     blocks = blocks_of(model)
+    need_tensor("checkpoint_sequential", x)
+    if schedule is not None and (memory_budget, every, strategy) != (None, None, None):
+        raise ArgumentError("checkpoint_sequential: give either a schedule or one of "
+                            "memory_budget, every, strategy")
     if not core.is_grad_enabled():
         return run_all(calls_of(model, blocks), x)
-    if memory_budget is not None and costs is None:
-        costs = _known_costs(model, blocks, x)
-    return _execute(model, blocks, x, memory_budget, every, strategy, schedule, costs)
+    if schedule is None:
+        plans = _plans.setdefault(model, {}) if isinstance(model, Module) else {}
+        schedule, costs = _plan(plans, model, blocks, x, (memory_budget, every, strategy), costs)
+    return _execute(model, blocks, x, schedule, costs)
 
 
 class Checkpointed(Sequential):
@@ -67,14 +72,10 @@ class Checkpointed(Sequential):
         blocks = list(self)
         if not core.is_grad_enabled():
             return run_all(calls_of(self, blocks), input)
-        key = _state(blocks, input)
-        if key not in self._plans:
-            costs = measure_chain(self, input) if self.memory_budget is not None else None
-            chain = costs or _unmeasured(blocks)
-            self._plans[key] = costs, planning.schedule(chain, self.memory_budget, self.every,
-                                                        self.strategy)
-        self.costs, self.schedule = self._plans[key]
-        return _execute(self, blocks, input, None, None, None, self.schedule, self.costs)
+        need_tensor("Checkpointed", input)
+        way = self.memory_budget, self.every, self.strategy
+        self.schedule, self.costs = _plan(self._plans, self, blocks, input, way, None)
+        return _execute(self, blocks, input, self.schedule, self.costs)
 
     def extra_repr(self):
         given = [("memory_budget", self.memory_budget), ("every", self.every),
@@ -82,36 +83,30 @@ class Checkpointed(Sequential):
         return ", ".join(f"{name}={value!r}" for name, value in given if value is not None)
 
 
-def _execute(model, blocks, x, memory_budget, every, strategy, schedule, costs):
-    chain = costs or _unmeasured(blocks)
-    ways = sum(w is not None for w in (memory_budget, every, strategy))
-    if schedule is None or ways:
-        if schedule is not None:
-            raise ArgumentError("checkpoint_sequential: give either a schedule or one of "
-                                   "memory_budget, every, strategy")
-        schedule = planning.schedule(chain, memory_budget, every, strategy)
+def _execute(model, blocks, x, schedule, costs):
     calls = calls_of(model, blocks)
-    groups = getattr(chain, "groups", ())
+    groups = getattr(costs, "groups", ())
     if groups and len(schedule.first_pass) == len(groups):
         calls = [Several(calls[start:stop]) for start, stop in groups]
     return run_chain(calls, x, schedule)
 
 
-def _unmeasured(blocks):
-    """A chain for strategies that need no costs."""
-    return Chain((Block(forward=1.0, backward=2.0, output=1, saved=1),) * len(blocks))
+_plans = weakref.WeakKeyDictionary()        # model -> {what it was planned for: (plan, costs)}
 
 
-_costs = weakref.WeakKeyDictionary()        # model -> {what it was measured for: its costs}
-
-
-def _known_costs(model, blocks, x):
-    if not isinstance(model, Module):
-        return measure_chain(model, x)
-    known, key = _costs.setdefault(model, {}), _state(blocks, x)
-    if key not in known:
-        known[key] = measure_chain(model, x)
-    return known[key]
+def _plan(plans, model, blocks, x, way, costs):
+    """(schedule, costs) of one of memory_budget, every, strategy; made once for each of `plans`."""
+    if costs is not None:
+        return planning.schedule(costs, *way), costs
+    measured, key = ("costs", _state(blocks, x)), (way, _state(blocks, x))
+    if key not in plans:
+        if way[0] is not None and measured not in plans:
+            plans[measured] = measure_chain(model, x)
+        costs = plans.get(measured) if way[0] is not None else None
+        # Without a budget the costs do not matter.
+        chain = costs or Chain((Block(forward=1.0, backward=2.0, output=1),) * len(blocks))
+        plans[key] = planning.schedule(chain, *way), costs
+    return plans[key]
 
 
 def _state(blocks, x):
@@ -119,5 +114,5 @@ def _state(blocks, x):
     modules = [m for b in blocks if isinstance(b, Module) for m in b.modules()]
     return (tuple(map(id, blocks)), x.shape, x.dtype, x.requires_grad,
             tuple(m.training for m in modules),
-            tuple(p.requires_grad for b in blocks if isinstance(b, Module)
+            tuple((p.shape, p.requires_grad) for b in blocks if isinstance(b, Module)
                   for p in b.parameters()))

@@ -186,8 +186,10 @@ def test_checkpointed_is_a_sequential():
     plan, costs = wrapped.schedule, wrapped.costs
     assert wrapped(x) is not y and wrapped.schedule is plan         # planned once
     wrapped.memory_budget = planning.smallest_budget(costs)
-    wrapped(normal(10, 8))                                          # another shape, another plan
-    assert wrapped.schedule is not plan
+    wrapped(x)
+    assert wrapped.schedule.again > 0 and wrapped.costs is costs    # measured once
+    wrapped(normal(10, 8))
+    assert wrapped.costs is not costs                               # another shape
     with core.no_grad():
         assert wrapped(x).node is None
     assert wrapped.eval()(x).shape == x.shape
@@ -207,6 +209,11 @@ class Pair(nn.Module):
 class Own(nn.Sequential):
     def forward(self, input):
         return super().forward(input) + input
+
+
+def test_the_input_is_a_tensor():
+    with pytest.raises(ArgumentError, match="must be a Tensor"):
+        checkpoint_sequential(nn.Sequential(nn.Tanh()), np.ones(3), every=1)
 
 
 @pytest.mark.parametrize("model, message", [
@@ -235,6 +242,21 @@ def test_wrong_arguments():
             checkpoint_sequential(model, x, **wrong)
     with pytest.raises(ArgumentError, match="is for 9 blocks, got 8"):
         checkpoint_sequential(list(model)[1:], x, schedule=plan)
+
+
+def test_a_plan_is_made_once(monkeypatch):
+    from nn import checkpointing
+    model, x = small()
+    made = []
+    monkeypatch.setattr(checkpointing, "measure_chain",
+                        lambda *a: made.append(1) or measure_chain(*a))
+    monkeypatch.setattr(planning, "optimal", lambda *a, f=planning.optimal: made.append(2) or f(*a))
+    for _ in range(3):
+        checkpoint_sequential(model, x, memory_budget=10 ** 6).sum().backward()
+    assert made == [1, 2]
+    next(model.parameters()).requires_grad = False
+    checkpoint_sequential(model, x, memory_budget=10 ** 6)
+    assert made == [1, 2, 1, 2]
 
 
 def test_callables_and_closures():

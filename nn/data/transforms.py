@@ -11,8 +11,8 @@ from .dataset import Dataset, gather_of, tell_epoch
 from .errors import DataError
 from .sampler import positive_int
 
-__all__ = ["CenterCrop", "Compose", "Draws", "Normalize", "RandomCrop", "RandomHorizontalFlip",
-           "TransformError", "Transformed"]
+__all__ = ["CenterCrop", "Compose", "Draws", "Normalize", "RandomApply", "RandomCrop",
+           "RandomHorizontalFlip", "TransformError", "Transformed"]
 
 _GOLDEN = 0x9E3779B97F4A7C15
 
@@ -95,6 +95,18 @@ class Compose:
         for transform in self.transforms:
             images = transform(images, draws)
         return images
+
+
+class RandomApply:
+    """A transform that keeps the size of the images, applied to each with probability p."""
+
+    def __init__(self, transform, p=0.5):
+        self.transform, self.p = transform, p
+
+    def __call__(self, images, draws):
+        chosen = draws.uniform() < self.p
+        return np.where(chosen.reshape(-1, *[1] * (images.ndim - 1)),
+                        self.transform(images, draws), images)
 
 
 class Normalize:

@@ -38,6 +38,8 @@ def test_each_transform():
     padded = np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)])
     for k, (r, c) in enumerate(zip(rows, columns, strict=True)):
         assert (crops[k] == padded[k, :, r:r + 4, c:c + 3]).all()
+    some = T.RandomApply(lambda x, draws: -x, 0.5)(x, T.Draws(np.arange(12), seed=1))
+    assert (some == np.where(flip[:, None, None, None], -x, x)).all()
     assert (T.CenterCrop(3)(x) == x[..., 1:4, 1:4]).all()
     normal = T.Normalize([1, 2], [2, 4])(x)
     assert normal.dtype == np.float32

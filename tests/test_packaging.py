@@ -134,6 +134,7 @@ def test_foreign_kernels_is_a_named_error(tmp_path, core, file):
 
 # ---- import
 
+@pytest.mark.slow                   # a time: never part of `make test`
 @pytest.mark.parametrize("core", ["", "plain"])
 def test_import_takes_under_150_ms_over_numpy(tmp_path, core):
     def seconds(code):

@@ -4,7 +4,8 @@ Plain Python over `autodiff`'s operations, without a hand-written backward.  Inv
 defaults and state_dict keys are PyTorch's, so a model ports by changing its imports.
 """
 
-from . import functional, init, metrics, optim
+
+from . import functional, init, metrics, optim, utils
 from .activation import (
     ELU,
     GELU,
@@ -31,7 +32,7 @@ from .checkpointing import (
     checkpoint_sequential,
     measure_chain,
 )
-from .containers import Flatten, ModuleDict, ModuleList, Sequential, Unflatten
+from .containers import Flatten, ModuleDict, ModuleList, ParameterList, Sequential, Unflatten
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .dropout import Dropout
 from .embedding import Embedding
@@ -85,6 +86,12 @@ from .freeze import FrozenError, freeze, predict
 from .generate import generate
 from .gpt import GPT, KeyValueCache
 from .summary import summary
+from .transformer import (
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d",
@@ -97,11 +104,13 @@ __all__ = [
     "Identity", "KLDivLoss", "KeyValueCache", "L1Loss", "LSTM", "LSTMCell", "LabelError",
     "LayerNorm", "LeakyReLU", "Linear", "LogSoftmax", "MSELoss", "MaxPool1d", "MaxPool2d",
     "MemoryBudgetError", "Module", "ModuleDict", "ModuleError", "ModuleList", "MultiMarginLoss",
-    "MultiheadAttention", "NLLLoss", "NonFiniteLossError", "PReLU", "Parameter", "RMSNorm",
-    "RNN", "RNNCell", "ReLU", "ReflectionPad1d", "ReflectionPad2d", "ReplicationPad1d",
-    "ReplicationPad2d", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus",
-    "StateDictError", "Tanh", "Trainer", "Unflatten", "Upsample", "ZeroPad1d", "ZeroPad2d",
-    "checkpoint_sequential", "freeze", "functional", "generate", "init", "load",
-    "load_checkpoint", "measure_chain", "metrics", "optim", "predict", "save",
-    "save_checkpoint", "summary",
+    "MultiheadAttention", "NLLLoss", "NonFiniteLossError", "PReLU", "Parameter",
+    "ParameterList", "RMSNorm", "RNN", "RNNCell", "ReLU", "ReflectionPad1d", "ReflectionPad2d",
+    "ReplicationPad1d", "ReplicationPad2d", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss",
+    "Softmax", "Softplus", "StateDictError", "Tanh", "Trainer", "TransformerDecoder",
+    "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer", "Unflatten",
+    "Upsample", "ZeroPad1d", "ZeroPad2d", "checkpoint_sequential", "freeze", "functional",
+    "generate", "init", "load", "load_checkpoint", "measure_chain", "metrics", "optim",
+    "predict", "save", "save_checkpoint", "summary", "utils",
 ]
+

@@ -1,4 +1,4 @@
-"""Containers: Sequential, ModuleList, ModuleDict, and the two that only reshape.
+"""Containers: Sequential, ModuleList, ModuleDict, ParameterList, and the two that only reshape.
 
 Invariant: a member's name is its position or its key, so state_dict keys are PyTorch's.
 """
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from . import functional as F
 from .errors import ArgumentError, ModuleError
 from .module import MODULE, Module
+from .parameter import Parameter, is_parameter
 
 
 class _Ordered(Module):
@@ -158,6 +159,43 @@ class ModuleDict(Module):
     def items(self):
         """(key, module), in order."""
         return [(k, self.__dict__[k]) for k in self._members]
+
+
+class ParameterList(Module):
+    """A list of parameters that the model uses itself."""
+
+    def __init__(self, values=()):
+        super().__init__()
+        self.extend(values)
+
+    def append(self, value):
+        """Add a parameter, or a tensor that becomes one, at the end."""
+        self.register_parameter(str(len(self)), value if is_parameter(value) else Parameter(value))
+        return self
+
+    def extend(self, values):
+        """Add each of `values` at the end."""
+        for v in values:
+            self.append(v)
+        return self
+
+    def __len__(self):
+        return len(self._members)
+
+    def __iter__(self):
+        return iter([self.__dict__[name] for name in self._members])
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return ParameterList(list(self)[index])
+        return list(self)[index]
+
+    def __setitem__(self, index, value):
+        setattr(self, list(self._members)[index],
+                value if is_parameter(value) else Parameter(value))
+
+    def extra_repr(self):
+        return ", ".join(f"({k}): {p.dtype} {p.shape}" for k, p in enumerate(self))
 
 
 class Flatten(Module):

@@ -6,6 +6,7 @@ module runs inside another, records and errors carry its path in the outermost o
 """
 
 import copy
+import copyreg
 import threading
 
 import autodiff as ad
@@ -16,6 +17,10 @@ from .parameter import as_buffer, is_parameter, replaced
 from .state import load_state, read_state
 
 PARAMETER, BUFFER, MODULE = "parameter", "buffer", "module"
+
+# An operation kept by a module (self.activation = ad.relu) is copied as itself, as functions are.
+if type(ad.relu).__name__ != "function":
+    copyreg.pickle(type(ad.relu), lambda operation: operation.__name__)
 
 _structure = 0          # grows with every change of any tree: stale paths are never used
 

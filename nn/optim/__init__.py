@@ -3,8 +3,10 @@
 Each is a loop over parameters above one fused, in-place operation of the engine.
 """
 
+from . import lr_scheduler, swa_utils
 from .adam import Adam, AdamW
+from .adaptive import Adagrad, RMSprop
 from .optimizer import Optimizer
 from .sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "lr_scheduler", "swa_utils"]

@@ -21,6 +21,20 @@ class Optimizer:
     {"params": ..., "lr": ...}; `defaults` fills in what a group leaves out.
 
     state[p] holds tensors like p, and its step count where the method needs one.
+
+    One of your own says how a parameter's state starts and how one is updated, in place:
+
+        class SignSGD(nn.optim.Optimizer):
+            def __init__(self, params, lr=1e-3, momentum=0.9):
+                super().__init__(params, {"lr": lr, "momentum": momentum})
+
+            def _start(self, p, group, count):
+                return {"buffer": ad.zeros_like(p)}
+
+            def _update(self, p, g, state, lr, group):
+                state["buffer"] *= group["momentum"]
+                state["buffer"] += g
+                p -= ad.sign(state["buffer"]) * lr.astype(p.dtype)
     """
 
     def __init__(self, params, defaults):
@@ -70,7 +84,7 @@ class Optimizer:
 
     def _check(self, group):
         """Raise the named error for settings out of range; subclasses add theirs."""
-        at_least(self, group, lr=0.0, weight_decay=0.0)
+        at_least(self, group, **{name: 0.0 for name in ("lr", "weight_decay") if name in group})
 
     def zero_grad(self, set_to_none=True):
         """Forget the gradients of all parameters (or set them to zero)."""

@@ -22,7 +22,8 @@ def test_it_runs(name, tmp_path):
     pytest.importorskip("safetensors")
     pytest.importorskip("matplotlib")
     arguments, said = RUNS[name]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     run = subprocess.run([sys.executable, str(ROOT / "examples" / name), *arguments],
                          cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr

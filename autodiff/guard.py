@@ -71,8 +71,12 @@ def need_room(name, shape, dtype):
                          f"{nbytes:.3g} bytes, more than any machine can address")
 
 
-def exported(function):
-    """A composite as users call it: what it did not foresee comes out as an ArgumentError."""
+def exported(function, name=None):
+    """A composite as users call it: what it did not foresee comes out as an ArgumentError.
+
+    Not for functions that run the user's code, whose errors are the user's own.
+    """
+    name = name or function.__name__
 
     @functools.wraps(function)
     def call(*args, **kwargs):
@@ -80,12 +84,22 @@ def exported(function):
             return function(*args, **kwargs)
         except AutodiffError:
             raise
-        except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+            signature = inspect.signature(function)
+            if next(iter(signature.parameters), None) == "self":
+                signature = signature.replace(parameters=list(signature.parameters.values())[1:])
+                args = args[1:]
             given = [_show(a) for a in args] + [f"{k}={_show(v)}" for k, v in kwargs.items()]
-            name = function.__name__
             raise ArgumentError(f"{name}: cannot be called with ({', '.join(given)}): {error}; the "
-                                f"signature is {name}{inspect.signature(function)}") from error
+                                f"signature is {name}{signature}{_where()}") from error
     return call
+
+
+def _where():
+    """`; in encoder.0` while a module runs inside a model."""
+    from .core import current_scope
+    path = current_scope()
+    return f"; in {path}" if path else ""
 
 
 def need_callable(name, f):

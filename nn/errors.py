@@ -67,7 +67,10 @@ def positive_int(layer, name, value, least=1):
     """`value` as an int >= `least`; ArgumentError or ValueRangeError name the argument."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise ArgumentError(f"{layer}: {name} must be an integer, got {value!r}")
-    value = value.__index__()
+    try:
+        value = value.__index__()
+    except TypeError:
+        raise ArgumentError(f"{layer}: {name} must be an integer, got {value!r}") from None
     if value < least:
         raise ValueRangeError(f"{layer}: {name} must be at least {least}, got {value}")
     return value

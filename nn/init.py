@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 import autodiff as ad
+from autodiff.guard import exported
 
 from .errors import ArgumentError, ShapeError, ValueRangeError, need_tensor
 
@@ -19,6 +20,8 @@ __all__ = ["calculate_gain", "constant_", "generator", "kaiming_normal_", "kaimi
 
 def generator(seed):
     """A random state of its own, to be passed as `generator`."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise ArgumentError(f"generator: seed must be an integer, got {seed!r}")
     key = (int(seed) + 2 ** 63) % 2 ** 64 - 2 ** 63
     return ad.tensor(np.array([key, 0], np.int64))
 
@@ -50,7 +53,8 @@ def normal_(tensor, mean=0.0, std=1.0, generator=None):
 
 def trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
     """Normal, drawn again where outside [a, b]."""
-    if not a < b or (a - mean) / std > 4 or (b - mean) / std < -4:
+    if not std > 0 or not a < b or math.erf((b - mean) / std / math.sqrt(2)) - math.erf(
+            (a - mean) / std / math.sqrt(2)) < 1e-4:      # draws would take for ever
         raise ValueRangeError(f"trunc_normal_: [{a}, {b}] has no mass under mean {mean}, std {std}")
     values = _draw(ad.normal, tensor, generator).numpy() * std + mean
     while (outside := (values < a) | (values > b)).any():
@@ -145,3 +149,7 @@ def linear_like_(weight, bias, state=None):
         fan_in = fans(weight)[0]
         bound = 1 / math.sqrt(fan_in) if fan_in > 0 else 0
         uniform_(bias, -bound, bound, state)
+
+
+for _name in __all__:                   # a wrong argument of any of them has a named error
+    globals()[_name] = exported(globals()[_name])

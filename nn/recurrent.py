@@ -42,6 +42,8 @@ class Recurrent(Module):
         self.input_size = positive_int(name, "input_size", input_size)
         self.hidden_size = positive_int(name, "hidden_size", hidden_size)
         self.num_layers = positive_int(name, "num_layers", num_layers)
+        if self.num_layers > 1000:
+            raise ValueRangeError(f"{name}: num_layers must be at most 1000, got {num_layers}")
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
         self.dropout = probability(name, dropout)
         directions, rows = 2 if bidirectional else 1, self.gates * hidden_size

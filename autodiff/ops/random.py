@@ -192,6 +192,9 @@ def manual_seed(seed):
 
 def random_base(state=None):
     """A snapshot for one random operation, from `state` or the default random state."""
+    if state is not None and not isinstance(state, core.Tensor):
+        raise ArgumentError("random_base: state must be a Tensor, which the draw advances, got "
+                            f"{type(state).__name__}")
     return rng_next(random_state() if state is None else state)
 
 

@@ -5,6 +5,7 @@ Each is one registered operation or a few lines over them.  Invariant: here PyTo
 """
 
 import autodiff as _ad
+from autodiff.guard import exported as _exported
 
 from .activation import (
     elu,
@@ -64,3 +65,7 @@ __all__ = [
     "same_padding", "scaled_dot_product_attention", "sigmoid", "silu", "smooth_l1_loss",
     "softmax", "softplus", "tanh", "unflatten",
 ]
+
+for _name in __all__:                   # a wrong argument of any of them has a named error
+    if _name != "linear":
+        globals()[_name] = _exported(globals()[_name])

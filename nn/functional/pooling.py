@@ -91,6 +91,7 @@ def _adaptive(name, input, output_size, axes, pool):
         window = tuple(n // m for n, m in zip(inner, sizes, strict=True))
         run = ad.avg_pool2d if pool is _averages else ad.max_pool2d
         return spatial(name, input, axes, lambda x: run(x, (1,) * (2 - axes) + window))
+    ad.empty((*input.shape[:-axes], *sizes), dtype=input.dtype)     # or too large: says so here
     for k, m in enumerate(sizes):
         input = pool(input, k - axes, m)
     return input

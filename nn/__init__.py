@@ -4,6 +4,7 @@ Plain Python over `autodiff`'s operations, without a hand-written backward.  Inv
 defaults and state_dict keys are PyTorch's, so a model ports by changing its imports.
 """
 
+import sys
 
 from . import functional, init, metrics, optim, utils
 from .activation import (
@@ -85,6 +86,7 @@ from .training_errors import EmptyLoaderError, LabelError, NonFiniteLossError
 from .freeze import FrozenError, freeze, predict
 from .generate import generate
 from .gpt import GPT, KeyValueCache
+from .protection import protect
 from .summary import summary
 from .transformer import (
     TransformerDecoder,
@@ -114,3 +116,4 @@ __all__ = [
     "predict", "save", "save_checkpoint", "summary", "utils",
 ]
 
+protect(sys.modules[__name__], optim)

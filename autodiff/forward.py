@@ -15,6 +15,7 @@ from .making import tensor
 from .op import registry
 
 _levels = itertools.count(1)
+_noted = {}             # level of a running jvp -> records that hold tangents of it
 
 
 class Dual(NamedTuple):
@@ -50,16 +51,27 @@ def jvp(f, primals, tangents):
 
 def _run(f, xs, ts):
     level = next(_levels)
+    _noted[level] = []
     core.set_tangents(1)
     try:
         out = f(*[x if t is None else _attach(x, Dual(level, x, t)) for x, t in zip(xs, ts)])
     finally:
         core.set_tangents(-1)
+        for record in _noted.pop(level):
+            _forget(record, level)
     need_tensors("jvp", "what the function returns", out)
     if isinstance(out, (tuple, list)):
         pairs = [_split(o, level) for o in out]
         return tuple(p for p, _ in pairs), tuple(t for _, t in pairs)
     return _split(out, level)
+
+
+def _forget(record, level):
+    """Take the tangents of a finished `jvp` off a record: they hang on the tape themselves, and
+    would keep it, and so their record, alive for ever."""
+    duals = {k: d.primal.dual if d.level == level else d
+             for k, d in (record.duals or {}).items()}
+    record.duals = {k: d for k, d in duals.items() if d is not None} or None
 
 
 def _attach(x, dual):
@@ -124,6 +136,7 @@ def apply_dual(block, inputs, attrs):
     joined = tuple(_join(o, t, level) for o, t in zip(outs, tangents))
     if outs[0].node is not None and not outs[0].is_leaf and outs[0].node.op is block:
         outs[0].node.note_duals(inputs, joined)     # so that a sweep inside carries tangents
+        _noted[level].append(outs[0].node)
     return joined if isinstance(out, tuple) else joined[0]
 
 

@@ -63,6 +63,9 @@ def backward(self, gradient=None, retain_graph=False, create_graph=False):
     gradient: cotangent of the same shape; may be left out for one element. Raises GradientError
     for a non-scalar without it, ReleasedTapeError for a second backward without retain_graph,
     SavedTensorChangedError where a saved tensor was written to.
+
+    With create_graph=True `.grad` hangs on the tape, which hangs on the leaf: a cycle that lives
+    until `.grad` is set to None. `ad.gradients` makes none.
     """
     if self.node is None:
         raise GradientError("backward: this tensor does not require a gradient: nothing that it "

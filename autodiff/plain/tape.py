@@ -66,10 +66,11 @@ class Record(Node):
         self.retained = None        # {output index: gradient} where retain_grad() asked
         self.released = False
         self.deferred = None        # whoever computes the saves again (checkpoint)
-        self.duals = {}             # key -> Dual: tangents of what is saved, in forward mode
+        self.duals = None           # {key: Dual}: tangents of what is saved, in forward mode
 
     def note_duals(self, inputs, outputs):
         """Remember the tangents of inputs and outputs, for a sweep inside a jvp."""
+        self.duals = self.duals or {}
         for kind, tensors in (("in", inputs), ("out", outputs)):
             for k, t in enumerate(tensors):
                 if t is not None and t.dual is not None:
@@ -169,7 +170,7 @@ class Record(Node):
             fresh = tensor.bare()
             if connect:
                 fresh.node, fresh.index = node, index
-            fresh.dual = self.duals.get((kind, k))
+            fresh.dual = (self.duals or {}).get((kind, k))
             (flat if kind == "in" else outs)[k] = fresh
         return flat, outs
 

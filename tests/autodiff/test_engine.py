@@ -430,3 +430,25 @@ def test_equal_attributes_of_other_kinds_are_told_apart():
     ad.sum(x, axis=1)
     with pytest.raises(ad.ArgumentError, match="axis"):
         ad.sum(x, axis=True)
+
+
+@compiled
+def test_derivatives_of_derivatives_leave_nothing_behind():
+    x = ad.tensor(np.linspace(0.1, 1.0, 1000))
+    v = ad.tensor(np.ones(1000))
+
+    def all_orders():
+        f = lambda a: (a.tanh() * a).softmax().log().sum()             # noqa: E731
+        ad.hvp(f, [x], [v])
+        ad.grad(lambda a: ad.jvp(f, [a], [v])[1])(x)
+        ad.jvp(lambda a: ad.jvp(f, [a], [v])[1], [x], [v])
+        ad.grad(lambda a: (ad.grad(f)(a) * v).sum())(x)
+    all_orders()
+    gc.collect()
+    base = core.memory_stats()["live_bytes"]
+    gc.disable()
+    try:
+        all_orders()
+        assert core.memory_stats()["live_bytes"] == base
+    finally:
+        gc.enable()

@@ -64,9 +64,7 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
         raise ShapeError(f"rms_norm: expected an input whose last axes are {shape}, got shape "
                          f"{input.shape}{where()}")
     eps = float(np.finfo(input.dtype).eps) if eps is None else eps
-    axes = tuple(range(-len(shape), 0))
-    out = input * ad.rsqrt(ad.square(input).mean(axis=axes, keepdims=True) + eps)
-    return out if weight is None else out * weight
+    return ad.rms_norm(input, weight, len(shape), eps)
 
 
 def normalize(input, p=2.0, dim=1, eps=1e-12):

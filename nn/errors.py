@@ -9,7 +9,8 @@ import autodiff as ad
 from autodiff.core import current_scope
 from autodiff.errors import ArgumentError, AutodiffError, DtypeError, ShapeError, ValueRangeError
 
-__all__ = ["ArgumentError", "AutodiffError", "DtypeError", "FileFormatError", "ModuleError",
+__all__ = ["ArgumentError", "AutodiffError", "DtypeError", "FileAccessError", "FileFormatError",
+           "FileMissingError", "ModuleError",
            "ShapeError", "StateDictError", "ValueRangeError"]
 
 
@@ -23,6 +24,14 @@ class StateDictError(AutodiffError, RuntimeError):
 
 class FileFormatError(AutodiffError, ValueError):
     """A model file that is truncated, damaged, hostile or of another format."""
+
+
+class FileAccessError(AutodiffError, OSError):
+    """A model file that cannot be opened, read or written."""
+
+
+class FileMissingError(FileAccessError, FileNotFoundError):
+    """There is no file, or no folder, of that name."""
 
 
 def where():

@@ -5,6 +5,7 @@ nested structure (model, optimizer, numbers) adds its shape as JSON in the file'
 Invariant: nothing in a file is executed, and a failed save leaves the old file untouched.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -14,7 +15,8 @@ import numpy as np
 
 import autodiff as ad
 
-from .errors import ArgumentError, DtypeError, FileFormatError
+from .errors import (ArgumentError, DtypeError, FileAccessError, FileFormatError,
+                     FileMissingError)
 from .module import Module
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2",
@@ -30,15 +32,22 @@ def save(obj, path):
     `path` in one step. Raises ArgumentError for values that a file cannot hold, OSError from the
     file system. Format: https://github.com/huggingface/safetensors
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save as serialize
+    _check_path("save", path)
     obj = obj.state_dict() if isinstance(obj, Module) else obj
-    tensors, metadata = {}, None
+    tensors, structure = {}, None
     if isinstance(obj, dict) and all(isinstance(k, str) and _is_array(v) for k, v in obj.items()):
         tensors = {key: _array(key, value) for key, value in obj.items()}
     else:
         structure = _take_apart(obj, "", tensors, 0)
-        metadata = {_STRUCTURE: json.dumps(structure)}
-    _write_atomically(path, serialize(tensors, metadata=metadata))
+    try:
+        metadata = None if structure is None else {_STRUCTURE: json.dumps(structure)}
+        data = serialize(tensors, metadata=metadata)
+    except (SafetensorError, ValueError) as error:      # such as half of a surrogate pair in a name
+        raise ArgumentError(f"save: a file cannot hold this: {error}") from None
+    with _accessing("save", path):
+        _write_atomically(path, data)
 
 
 def load(path):
@@ -48,7 +57,8 @@ def load(path):
     hostile and foreign files, FileNotFoundError where there is none.
     """
     from safetensors import SafetensorError, deserialize
-    with open(path, "rb") as f:
+    _check_path("load", path)
+    with _accessing("load", path), open(path, "rb") as f:
         data = f.read()
     try:
         entries = deserialize(data)
@@ -64,6 +74,24 @@ def load(path):
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileFormatError(f"{path}: the structure in its metadata is damaged: {error!r}"
                               ) from None
+
+
+def _check_path(name, path):
+    """ArgumentError unless `path` is one: open() would take a number for a file descriptor."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise ArgumentError(f"{name}: path must be a string or a path, got {path!r}")
+
+
+@contextlib.contextmanager
+def _accessing(name, path):
+    """The system's errors under the project's names."""
+    try:
+        yield
+    except FileNotFoundError:
+        missing = "no such file" if name == "load" else "no such folder"
+        raise FileMissingError(f"{name}: {path}: {missing}") from None
+    except (OSError, ValueError) as error:
+        raise FileAccessError(f"{name}: {path!r}: {error}") from None
 
 
 def _is_array(value):

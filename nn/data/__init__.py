@@ -3,6 +3,8 @@
 Everything here is numpy; batches become the engine's tensors in one place, `default_collate`.
 """
 
+from autodiff.guard import exported as _exported
+
 from . import transforms
 from .characters import CharDataset, CharVocabulary
 from .collate import default_collate, numpy_collate, to_tensors
@@ -19,6 +21,7 @@ from .errors import (
                      LengthMismatchError,
                      LoaderArgumentError,
                      SplitError,
+                     StreamError,
                      VocabularyError,
 )
 from .files import read_idx, read_text
@@ -31,7 +34,13 @@ __all__ = [
     "CollateError", "ConcatDataset", "DataError", "DataFileError", "DataLoader",
     "DataNotFoundError", "Dataset", "DatasetIndexError", "EmptyDatasetError", "IterableDataset",
     "LabelledData", "LengthMismatchError", "LoaderArgumentError", "RandomSampler", "Sampler",
-    "SequentialSampler", "SplitError", "Subset", "TensorDataset", "TextData", "VocabularyError",
+    "SequentialSampler", "SplitError", "StreamError", "Subset", "TensorDataset", "TextData",
+    "VocabularyError",
     "autompg", "default_collate", "digits", "fashion_mnist", "numpy_collate", "random_split",
     "read_idx", "read_text", "text", "to_tensors", "transforms",
 ]
+
+for _value in (BatchSampler, CharDataset, CharVocabulary, ConcatDataset, RandomSampler,
+               SequentialSampler, Subset, TensorDataset):
+    _value.__init__ = _exported(_value.__init__, _value.__name__)
+fashion_mnist, random_split, text = map(_exported, (fashion_mnist, random_split, text))

@@ -4,9 +4,11 @@ A token id is the position of its character in the vocabulary's sorted character
 `decode` are inverse to each other, and both refuse what is outside the vocabulary.
 """
 
+import operator
+
 import numpy as np
 
-from .dataset import Dataset
+from .dataset import Dataset, indexing
 from .errors import EmptyDatasetError, VocabularyError
 from .sampler import positive_int
 
@@ -39,7 +41,10 @@ class CharVocabulary:
 
     def decode(self, ids):
         """The text of a sequence of token ids. Raises VocabularyError."""
-        ids = np.asarray(ids)
+        try:
+            ids = np.asarray(ids)
+        except ValueError as e:
+            raise VocabularyError(f"decode: expected a 1-d sequence of integers: {e}") from e
         if ids.size == 0:
             return ""
         if ids.dtype.kind not in "iu" or ids.ndim > 1:
@@ -79,13 +84,17 @@ class CharDataset(Dataset):
         return len(self._windows)
 
     def __getitem__(self, index):
-        window = self._windows[index].astype(np.int64)
+        with indexing("CharDataset", index, len(self)):
+            window = self._windows[operator.index(index)].astype(np.int64)
         return window[:-1], window[1:]
 
     def gather(self, indices):
-        windows = self._windows[indices].astype(np.int64, copy=False)
+        with indexing("CharDataset", indices, len(self)):
+            windows = self._windows[indices].astype(np.int64, copy=False)
         return np.ascontiguousarray(windows[:, :-1]), np.ascontiguousarray(windows[:, 1:])
 
 
 def _code_points(text):
+    if not isinstance(text, str):
+        raise VocabularyError(f"expected text as a str, got {type(text).__name__}")
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")

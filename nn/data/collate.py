@@ -28,6 +28,9 @@ def default_collate(batch):
 
 def numpy_collate(batch):
     """`default_collate` that leaves numpy arrays."""
+    if not isinstance(batch, (list, tuple)):
+        raise CollateError("default_collate: expected a list of samples, got "
+                           f"{type(batch).__name__}")
     if not len(batch):
         raise CollateError("default_collate: expected at least one sample, got an empty batch")
     first = batch[0]

@@ -5,13 +5,34 @@ operation; it must equal collating `self[i]` for each index, and always returns 
 """
 
 import math
+import operator
 from bisect import bisect_right
+from contextlib import contextmanager
 from itertools import accumulate
 
 import numpy as np
 
-from .errors import DatasetIndexError, EmptyDatasetError, LengthMismatchError, SplitError
+from .errors import (
+    DataError,
+    DatasetIndexError,
+    EmptyDatasetError,
+    LengthMismatchError,
+    SplitError,
+    StreamError,
+)
 from .sampler import as_generator
+
+
+@contextmanager
+def indexing(name, index, n):
+    """NumPy's errors about an index as DatasetIndexError."""
+    try:
+        yield
+    except (IndexError, TypeError, ValueError) as e:
+        if isinstance(e, DataError):
+            raise
+        raise DatasetIndexError(f"{name}: expected an index in [-{n}, {n}), or a slice or an array "
+                                f"of them, got {index!r:.60}") from e
 
 
 class Dataset:
@@ -31,7 +52,7 @@ class IterableDataset(Dataset):
         raise NotImplementedError(f"{type(self).__name__} must define __iter__")
 
     def __getitem__(self, index):
-        raise TypeError(f"{type(self).__name__} is a stream: iterate over it, it has no index")
+        raise StreamError(f"{type(self).__name__} is a stream: iterate over it, it has no index")
 
 
 class TensorDataset(Dataset):
@@ -53,13 +74,15 @@ class TensorDataset(Dataset):
                 "the first axis of each array must count the samples")
 
     def __getitem__(self, index):
-        return tuple(a[index] for a in self.tensors)
+        with indexing("TensorDataset", index, len(self)):
+            return tuple(a[index] for a in self.tensors)
 
     def __len__(self):
         return len(self.tensors[0])
 
     def gather(self, indices):
-        return tuple(a[indices] for a in self.tensors)
+        with indexing("TensorDataset", indices, len(self)):
+            return tuple(a[indices] for a in self.tensors)
 
 
 class Subset(Dataset):
@@ -73,7 +96,9 @@ class Subset(Dataset):
         self.indices = _checked_indices(indices, len(dataset))
 
     def __getitem__(self, index):
-        return self.dataset[int(self.indices[index])]
+        with indexing("Subset", index, len(self)):
+            place = int(self.indices[index])
+        return self.dataset[place]
 
     def __len__(self):
         return len(self.indices)
@@ -102,11 +127,14 @@ class ConcatDataset(Dataset):
             raise EmptyDatasetError("ConcatDataset: expected at least one data set, got none")
         for d in self.datasets:
             if isinstance(d, IterableDataset):
-                raise TypeError("ConcatDataset: an IterableDataset has no length; chain iterators")
+                raise StreamError("ConcatDataset: an IterableDataset has no length; chain "
+                                  "iterators")
         self.cumulative_sizes = list(accumulate(len(d) for d in self.datasets))
 
     def __getitem__(self, index):
         n = len(self)
+        with indexing("ConcatDataset", index, n):
+            index = operator.index(index)
         if not -n <= index < n:
             raise DatasetIndexError(f"ConcatDataset: expected an index in [-{n}, {n}), got {index}")
         index = index % n

@@ -5,7 +5,10 @@ set, loader or file. A message says what was expected, what was got, and what to
 """
 
 
-class DataError(ValueError):
+from autodiff.errors import AutodiffError
+
+
+class DataError(AutodiffError, ValueError):
     """Base of every error that `nn.data` raises by itself."""
 
 
@@ -31,6 +34,10 @@ class BatchSizeError(DataError):
 
 class LoaderArgumentError(DataError):
     """Arguments of a sampler or a loader exclude one another, or are out of range."""
+
+
+class StreamError(DataError, TypeError):
+    """A stream of samples is asked for an index or a length that it does not have."""
 
 
 class CollateError(DataError):

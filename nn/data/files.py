@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from .errors import ChecksumError, DataFileError, DataNotFoundError
+from .errors import ChecksumError, DataError, DataFileError, DataNotFoundError
 
 MAX_BYTES = 1 << 30      # default limit of the uncompressed size
 _CHUNK = 1 << 20
@@ -33,6 +33,7 @@ def read_idx(path, sha256=None, max_bytes=MAX_BYTES):
     Raises DataFileError (wrong magic, truncated, too long, damaged, larger than `max_bytes`),
     ChecksumError, DataNotFoundError.
     """
+    _check_limits(max_bytes, sha256)
     with _opened(path) as (stream, limit):
         head = stream.read(4)
         if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _IDX_DTYPES:
@@ -68,6 +69,7 @@ def read_text(path, encoding="utf-8", sha256=None, max_bytes=MAX_BYTES):
     `sha256` is of the uncompressed bytes. Raises DataFileError (damaged, not in `encoding`, larger
     than `max_bytes`), ChecksumError, DataNotFoundError.
     """
+    _check_limits(max_bytes, sha256)
     with _opened(path) as (stream, _):
         content = _read_upto(stream, max_bytes + 1)
     _refuse_size(path, len(content), max_bytes, "the content")
@@ -76,11 +78,15 @@ def read_text(path, encoding="utf-8", sha256=None, max_bytes=MAX_BYTES):
         return content.decode(encoding)
     except UnicodeDecodeError as e:
         raise DataFileError(f"{path}: expected {encoding} text, got a bad byte at {e.start}") from e
+    except (LookupError, TypeError) as e:
+        raise DataFileError(f"{encoding!r} is not an encoding: {e}; try 'utf-8'") from e
 
 
 @contextmanager
 def _opened(path):
     """The uncompressed stream of a file, and the most bytes it can possibly hold."""
+    if not isinstance(path, (str, os.PathLike)):        # open() takes a number for a descriptor
+        raise DataFileError(f"expected the path of a file, got {path!r}")
     try:
         with open(path, "rb") as raw:
             size = os.fstat(raw.fileno()).st_size
@@ -95,6 +101,10 @@ def _opened(path):
         raise DataNotFoundError(f"{path}: no such file") from e
     except (EOFError, zlib.error, gzip.BadGzipFile) as e:
         raise DataFileError(f"{path}: truncated or damaged gzip: {e}; fetch the file again") from e
+    except (OSError, ValueError) as e:
+        if isinstance(e, DataError):
+            raise
+        raise DataFileError(f"{path!r} cannot be read: {e}") from e
 
 
 def _read_upto(stream, count):
@@ -102,6 +112,13 @@ def _read_upto(stream, count):
     while len(body) < count and (chunk := stream.read(min(_CHUNK, count - len(body)))):
         body += chunk
     return body
+
+
+def _check_limits(max_bytes, sha256):
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, (int, np.integer)):
+        raise DataFileError(f"max_bytes must be an integer, got {max_bytes!r}")
+    if sha256 is not None and not isinstance(sha256, str):
+        raise DataFileError(f"sha256 must be a string of hexadecimal digits, got {sha256!r}")
 
 
 def _refuse_size(path, size, max_bytes, what):

@@ -9,8 +9,8 @@ import warnings
 import numpy as np
 
 from .collate import default_collate, to_tensors
-from .dataset import IterableDataset, gather_of
-from .errors import BatchSizeError, EmptyDatasetError, LoaderArgumentError
+from .dataset import IterableDataset, gather_of, indexing
+from .errors import BatchSizeError, EmptyDatasetError, LoaderArgumentError, StreamError
 from .prefetch import prefetch as prefetched
 from .sampler import BatchSampler, RandomSampler, SequentialSampler, positive_int
 
@@ -36,6 +36,7 @@ class DataLoader:
 
     def __init__(self, dataset, batch_size=1, shuffle=False, sampler=None, batch_sampler=None,
                  drop_last=False, collate_fn=None, generator=None, *, seed=None, prefetch=0):
+        _check_kinds(dataset, shuffle, sampler, batch_sampler, drop_last, collate_fn)
         self.dataset = dataset
         self.drop_last = bool(drop_last)
         self.prefetch = _count("prefetch", prefetch)
@@ -80,7 +81,7 @@ class DataLoader:
     def __len__(self):
         length = _length(self)
         if length is None:
-            raise TypeError("DataLoader: an IterableDataset without __len__ has no number of "
+            raise StreamError("DataLoader: an IterableDataset without __len__ has no number of "
                             "batches")
         return length
 
@@ -136,7 +137,9 @@ class DataLoader:
         if not self._batched:
             return self.collate_fn(self.dataset[index])
         if self._gather is not None:
-            return to_tensors(self._gather(np.asarray(index, dtype=np.int64)))
+            with indexing("DataLoader", index, len(self.dataset)):
+                index = np.asarray(index, dtype=np.int64)
+            return to_tensors(self._gather(index))
         if hasattr(self.dataset, "__getitems__"):
             return self.collate_fn(self.dataset.__getitems__(index))
         return self.collate_fn([self.dataset[i] for i in index])
@@ -161,6 +164,24 @@ def _length(loader):
 
 def _count(name, value):
     return 0 if value == 0 and value is not False else positive_int(f"DataLoader: {name}", value)
+
+
+def _check_kinds(dataset, shuffle, sampler, batch_sampler, drop_last, collate_fn):
+    """LoaderArgumentError for an argument of the wrong kind."""
+    if not isinstance(dataset, IterableDataset) and not (
+            hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        raise LoaderArgumentError("DataLoader: dataset must have __len__ and __getitem__, or be an "
+                                  f"IterableDataset, got {type(dataset).__name__}")
+    for name, value in (("shuffle", shuffle), ("drop_last", drop_last)):
+        if value is not None and not isinstance(value, (bool, int, np.bool_)):
+            raise LoaderArgumentError(f"DataLoader: {name} must be a bool, got {value!r}")
+    for name, value in (("sampler", sampler), ("batch_sampler", batch_sampler)):
+        if value is not None and (isinstance(value, (str, bytes))
+                                  or not hasattr(value, "__iter__")):
+            raise LoaderArgumentError(f"DataLoader: {name} must yield indices, got {value!r}")
+    if collate_fn is not None and not callable(collate_fn):
+        raise LoaderArgumentError(f"DataLoader: collate_fn must be a function of a list of "
+                                  f"samples, got {collate_fn!r}")
 
 
 def _refuse_conflicts(stream, batch_size, shuffle, sampler, batch_sampler, drop_last):

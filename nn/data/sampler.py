@@ -5,6 +5,7 @@ the order depends on the seed alone and never on who consumes it, how fast, or o
 """
 
 import operator
+import sys
 from itertools import islice
 
 import numpy as np
@@ -59,6 +60,7 @@ class SequentialSampler(Sampler):
 
     def __init__(self, data_source):
         self.data_source = data_source
+        len(data_source)                    # a source without a length fails here, not later
 
     def __iter__(self):
         return iter(range(len(self.data_source)))
@@ -122,12 +124,14 @@ class BatchSampler(Sampler):
         self.sampler = sampler
         self.batch_size = positive_int("batch_size", batch_size, BatchSizeError)
         self.drop_last = bool(drop_last)
+        if not hasattr(sampler, "__iter__"):
+            raise LoaderArgumentError(f"BatchSampler: sampler must yield indices, got {sampler!r}")
 
     def __iter__(self):
         return self._batches(iter(self.sampler))  # draws the order now, not at the first batch
 
     def _batches(self, indices):
-        while batch := list(islice(indices, self.batch_size)):
+        while batch := list(islice(indices, min(self.batch_size, sys.maxsize))):
             if len(batch) < self.batch_size and self.drop_last:
                 return
             yield batch

@@ -48,8 +48,11 @@ def main():
     test = images(data.test)
     epochs = args.epochs or epochs
     optimizer = nn.optim.AdamW(model.parameters(), lr=1e-3)
-    trainer = nn.Trainer(model, nn.CrossEntropyLoss(), optimizer,
-                         metrics=[Accuracy(), TopK(2)], checkpoint=args.checkpoint)
+    schedule = nn.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3,
+                                                total_steps=epochs * len(train) + 1)
+    trainer = nn.Trainer(model, nn.CrossEntropyLoss(), optimizer, schedule=schedule,
+                         schedule_by="step", metrics=[Accuracy(), TopK(2)],
+                         checkpoint=args.checkpoint)
     print(nn.summary(model, test[:1][0]), "\n")
     history = trainer.fit(train, test, epochs, resume=args.checkpoint is not None)
     if args.plot:

@@ -1,7 +1,7 @@
 """Generate text: a small GPT over the characters of eight plays by Shakespeare.
 
     python examples/text.py                      # about a minute; words, not yet sense
-    python examples/text.py --steps 5000 --large # 0.8 million parameters; long
+    python examples/text.py --steps 5000 --large # 0.8 million parameters, long
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main():
     args = parser.parse_args()
 
     ad.manual_seed(0)
-    block, layers, width, lr = (128, 4, 128, 1e-3) if args.large else (64, 2, 96, 3e-3)
+    block, layers, width, lr = (128, 4, 128, 3e-3) if args.large else (64, 2, 96, 4e-3)
     data = nn.data.text(block=block)
     vocabulary = data.vocabulary
     model = nn.GPT(len(vocabulary), block, layers, width, heads=4)
@@ -42,8 +42,10 @@ def main():
     some = nn.data.CharDataset(data.validation.tokens[:16385], block, stride=block)
 
     optimizer = nn.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=0.1)
-    trainer = nn.Trainer(model, loss, optimizer, metrics=[Perplexity()], clip_norm=1.0,
-                         checkpoint=args.checkpoint)
+    schedule = nn.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, pct_start=0.05,
+                                                total_steps=steps * epochs + 1)
+    trainer = nn.Trainer(model, loss, optimizer, schedule=schedule, schedule_by="step",
+                         metrics=[Perplexity()], clip_norm=1.0, checkpoint=args.checkpoint)
     print(f"{sum(p.size for p in model.parameters()):,} parameters, {steps * epochs} steps")
     trainer.fit(train, some, epochs, resume=args.checkpoint is not None)
     whole = nn.data.CharDataset(data.validation.tokens, block, stride=block)

@@ -23,6 +23,7 @@ from .errors import ArgumentError, ShapeError, positive_int
 from .history import History
 from .progress import Progress
 from .training_errors import EmptyLoaderError, bad_label, non_finite_loss
+from .utils import clip_grad_norm_
 
 __all__ = ["Trainer", "evaluating"]
 
@@ -227,14 +228,11 @@ class Trainer:
     def _update(self, group):
         with_grad = [p for g in self.optimizer.param_groups for p in g["params"]
                      if p.grad is not None]
-        scale = self.accumulate / group             # the last group of an epoch may be short
-        if self.clip_norm is not None:
-            norm = scale * math.sqrt(sum(float(np.vdot(p.grad.numpy(), p.grad.numpy()))
-                                         for p in with_grad))
-            scale *= min(1.0, self.clip_norm / (norm + 1e-6))
-        if scale != 1.0:
+        if group < self.accumulate:                 # the last group of an epoch may be short
             for p in with_grad:
-                p.grad = p.grad * scale
+                p.grad = p.grad * (self.accumulate / group)
+        if self.clip_norm is not None:
+            clip_grad_norm_(with_grad, self.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.history.steps += 1

@@ -1,6 +1,6 @@
 """Predict a number: miles per gallon of a car from seven columns of a table (Auto MPG).
 
-    python examples/number.py                # R² about 0.88 on cars of every fifth row, seconds
+    python examples/number.py                # R² 0.90 on the test rows, in a second
 """
 
 import argparse

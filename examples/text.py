@@ -1,6 +1,6 @@
 """Generate text: a small GPT over the characters of eight plays by Shakespeare.
 
-    python examples/text.py                      # about a minute; words, not yet sense
+    python examples/text.py                      # 1 to 2 minutes: 1.76 nats a character
     python examples/text.py --steps 5000 --large # 0.8 million parameters, long
 """
 

@@ -6,9 +6,8 @@ one table; NumPy's protocols are answered here.  Invariant: nothing here looks i
 
 import numpy as np
 
-from . import call, core, dtypes
-from .errors import (ArgumentError, DtypeError, GradientError, InPlaceError, ShapeError,
-                     ValueRangeError)
+from . import call, core, dtypes, interop
+from .errors import ArgumentError, DtypeError, GradientError, InPlaceError, ShapeError
 from .guard import cotangent, need_callable
 from .op import registry
 from .ops import index as _index
@@ -20,6 +19,7 @@ BINARY = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide
 COMPARE = {"eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal",
            "gt": "greater", "ge": "greater_equal"}
 UNARY = {"neg": "negative", "abs": "abs", "invert": "logical_not"}
+SYMBOLS = {"and": "&", "or": "|", "xor": "^", "invert": "~"}
 INPLACE = {"add": "add_", "sub": "subtract_", "mul": "multiply_", "truediv": "divide_"}
 
 
@@ -29,9 +29,11 @@ def install():
                            (INPLACE, "__i{}__")):
         for short, name in table.items():
             if name in registry:
-                core.set_operator(pattern.format(short), registry[name].call)
+                call = registry[name].call
+                call = _of_bools(call, short) if short in SYMBOLS else call
+                core.set_operator(pattern.format(short), call)
                 if table is BINARY:
-                    core.set_operator(f"__r{short}__", _reflected(registry[name].call))
+                    core.set_operator(f"__r{short}__", _reflected(call))
     for name, function in _DUNDERS.items():
         core.set_operator(name, function)
     for name, block in registry.items():
@@ -39,6 +41,20 @@ def install():
             core.set_method(name, _method(block))
     for name, function in _METHODS.items():
         core.set_method(name, function)
+
+
+def _of_bools(call, short):
+    """`a & b` of bools; of numbers NumPy works on their bits, which no operation here does."""
+    symbol = SYMBOLS[short]
+
+    def operation(*operands):
+        for x in operands:
+            if not isinstance(x, (bool, np.bool_)) and getattr(x, "dtype", None) != dtypes.bool_:
+                kind = getattr(x, "dtype", type(x).__name__)
+                raise DtypeError(f"{symbol}: expected bools, got {kind}; for the truth of numbers "
+                                 f"use ad.{call.__name__}, for bits t.numpy()")
+        return call(*operands)
+    return operation
 
 
 def _reflected(call):
@@ -256,70 +272,6 @@ def _contains(self, value):
     return bool((self.numpy() == value).any())
 
 
-def _array(self, dtype=None, copy=None):
-    if self.node is not None and core.is_grad_enabled():
-        raise GradientError("np.asarray: this tensor requires a gradient, which NumPy would lose; "
-                            "use t.numpy() or t.detach()")
-    array = self.numpy()
-    if dtype is not None and array.dtype != dtype:
-        if copy is False:
-            raise ValueRangeError("np.asarray: a cast needs a copy")
-        return array.astype(dtype)
-    return array.copy() if copy else array
-
-
-_NUMPY_NAMES = {"absolute": "abs", "power": "pow", "true_divide": "divide", "concatenate": "concat",
-                "amax": "max", "amin": "min", "transpose": "permute_dims", "invert": "logical_not"}
-
-
-def _array_ufunc(self, ufunc, method, *inputs, out=None, **kwargs):
-    """np.tanh(t) and friends run the operation of the same name, on the tape."""
-    import autodiff
-    function = getattr(autodiff, _NUMPY_NAMES.get(ufunc.__name__, ufunc.__name__), None)
-    if method != "__call__" or out is not None or function is None:
-        raise ArgumentError(f"np.{ufunc.__name__} has no differentiable counterpart here; use "
-                            "t.numpy() for plain NumPy")
-    return function(*inputs, **kwargs)
-
-
-def _array_function(self, function, types, args, kwargs):
-    import autodiff
-    found = getattr(autodiff, _NUMPY_NAMES.get(function.__name__, function.__name__), None)
-    if found is None:
-        raise ArgumentError(f"np.{function.__name__} has no differentiable counterpart here; use "
-                            "t.numpy() for plain NumPy")
-    return found(*args, **kwargs)
-
-
-def _namespace(self, api_version=None):
-    import autodiff
-    return autodiff
-
-
-def _dlpack(self, *, stream=None, **kwargs):
-    if self.node is not None:
-        raise GradientError("__dlpack__: this tensor requires a gradient; use t.detach()")
-    return self._array().__dlpack__(**kwargs)
-
-
-def _dlpack_device(self):
-    return (1, 0)       # kDLCPU
-
-
-def _copy(self):
-    return registry["copy"].call(self)
-
-
-def _deepcopy(self, memo):
-    if self.node is not None and not self.node.is_leaf:
-        raise GradientError("deepcopy: only leaves can be copied; use detach()")
-    with core.no_grad():
-        new = registry["copy"].call(self)
-    new.category = self.category
-    new.requires_grad = self.requires_grad
-    return new
-
-
 _DUNDERS = {"__getitem__": getitem, "__setitem__": setitem, "__repr__": _repr, "__len__": _len,
             "__iter__": _iter, "__bool__": _bool, "__index__": _to_index,
             "__float__": lambda self: float(item(self)), "__int__": lambda self: int(item(self)),
@@ -333,9 +285,6 @@ _METHODS = {"backward": backward, "requires_grad_": requires_grad_, "register_ho
             "float": lambda self: _float(self, dtypes.float32),
             "double": lambda self: _float(self, dtypes.float64),
             "long": lambda self: _float(self, dtypes.int64),
-            "__format__": _format, "__array__": _array, "__array_ufunc__": _array_ufunc,
-            "__array_function__": _array_function, "__array_namespace__": _namespace,
-            "__dlpack__": _dlpack, "__dlpack_device__": _dlpack_device, "__copy__": _copy,
-            "__deepcopy__": _deepcopy, "device": property(lambda self: "cpu")}
+            "__format__": _format, "device": property(lambda self: "cpu"), **interop.METHODS}
 # `writable` as a method: a class is not bound by itself.
 _METHODS["writable"] = lambda self: writable(self)

@@ -144,6 +144,10 @@ class Tensor:
                                  f"{value.shape}")
         self.node.grad = value
 
+    def data_ptr(self):
+        """Address of the first element."""
+        return self.data.ctypes.data
+
     def detach(self):
         """The same bytes, not on the tape."""
         return Tensor.wrap(self.data, self.storage)

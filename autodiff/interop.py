@@ -118,7 +118,7 @@ def _need_leaf(name, t):
                             "can be copied; use detach()")
 
 
-METHODS = {"__array__": array, "__array_ufunc__": array_ufunc, "__array_function__": array_function,
-           "__array_namespace__": namespace, "__dlpack__": dlpack,
+METHODS = {"__array__": array, "__array_ufunc__": array_ufunc,
+           "__array_function__": array_function, "__array_namespace__": namespace, "__dlpack__": dlpack,
            "__dlpack_device__": dlpack_device, "__copy__": shallow_copy,
            "__deepcopy__": deep_copy, "__reduce_ex__": reduce, "__reduce__": reduce}

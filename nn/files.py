@@ -15,8 +15,13 @@ import numpy as np
 
 import autodiff as ad
 
-from .errors import (ArgumentError, DtypeError, FileAccessError, FileFormatError,
-                     FileMissingError)
+from .errors import (
+    ArgumentError,
+    DtypeError,
+    FileAccessError,
+    FileFormatError,
+    FileMissingError,
+)
 from .module import Module
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2",

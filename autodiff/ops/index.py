@@ -98,7 +98,8 @@ def _expand(name, x, key):
                 if len(k.shape) == 0:
                     raise ArgumentError(f"{name}: a single bool is no index; use None, or a mask "
                                         "with axes")
-                if k.shape != tuple(x.shape[used:used + len(k.shape)]) and not any(e is Ellipsis for e in key):
+                span = tuple(x.shape[used:used + len(k.shape)])
+                if k.shape != span and not any(e is Ellipsis for e in key):
                     raise IndexRangeError(f"{name}: a mask of shape {k.shape} on the axes from "
                                           f"{used} on of shape {x.shape}")
                 entries += [(k, d) for d in range(len(k.shape))]

@@ -18,6 +18,8 @@ SHAPE = (3, 3)
 KEYS = [0, -1, slice(None), (slice(None), 1), (1, slice(0, 2)), (Ellipsis, slice(None, None, -1)),
         [0, 2], (slice(None), [1, 1]), ([0, 1], [2, 0])]
 EPS = 1e-5
+BINARY = {"add": lambda x, y: x + y, "mul": lambda x, y: x * y, "sub": lambda x, y: x - y,
+          "matmul": lambda x, y: x @ y * 0.3}
 
 
 def step():
@@ -96,8 +98,7 @@ def run(world, program, inputs, hooked):
                            "exp_tanh": lambda v: world.exp(world.tanh(v))}[args[0]](x))
         elif kind == "binary":
             x, y = values[args[1] % len(values)], values[args[2] % len(values)]
-            values.append({"add": lambda: x + y, "mul": lambda: x * y, "sub": lambda: x - y,
-                           "matmul": lambda: x @ y * 0.3}[args[0]]())
+            values.append(BINARY[args[0]](x, y))
         elif kind == "scale":
             values.append(x * 0.7)
         elif kind == "transpose":

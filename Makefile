@@ -1,4 +1,4 @@
-# What one does with the project: make env, test, bench, sanitize, oracle, packaging, lint, clean.
+# What one does with the project: make env, test, bench, sanitize, oracle, packaging, kill, lint, clean.
 # Everything runs in .venv, made once and renewed when what it is built from changes.
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ SANITIZED := build/sanitized
 PYTEST := $(BIN)/python -m pytest
 PIP := -m pip --disable-pip-version-check install --quiet
 
-.PHONY: env build test bench sanitize oracle packaging lint clean
+.PHONY: env build test bench sanitize oracle packaging kill lint clean
 
 env: $(VENV)/.built
 
@@ -53,6 +53,10 @@ oracle:
 # A wheel: what it holds, how it installs, with and without a compiler; other people's Cython.
 packaging: env
 	$(PYTEST) tests/test_packaging.py -m slow --durations=0
+
+# A training run killed at 50 random moments: always a valid checkpoint, the same end bit for bit.
+kill: env
+	AUTODIFF_KILLS=50 $(PYTEST) tests/nn/test_kill.py -q -s
 
 lint: env
 	$(BIN)/ruff check .

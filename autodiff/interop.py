@@ -99,7 +99,7 @@ def deep_copy(self, memo):
 
 
 def reduce(self, protocol=None):
-    """Pickle a leaf as its values, kind and requires_grad, as PyTorch does: no gradient, no tape."""
+    """Pickle a leaf as its values, kind and requires_grad: no gradient, no tape."""
     _need_leaf("pickle", self)
     return restore, (np.array(self.numpy()), self.category, self.requires_grad)
 
@@ -119,6 +119,6 @@ def _need_leaf(name, t):
 
 
 METHODS = {"__array__": array, "__array_ufunc__": array_ufunc,
-           "__array_function__": array_function, "__array_namespace__": namespace, "__dlpack__": dlpack,
-           "__dlpack_device__": dlpack_device, "__copy__": shallow_copy,
+           "__array_function__": array_function, "__array_namespace__": namespace,
+           "__dlpack__": dlpack, "__dlpack_device__": dlpack_device, "__copy__": shallow_copy,
            "__deepcopy__": deep_copy, "__reduce_ex__": reduce, "__reduce__": reduce}

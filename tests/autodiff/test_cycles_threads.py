@@ -30,7 +30,7 @@ def test_hook_s_cycle_with_a_closure_and_a_graph_returns_the_bytes():
     gc.collect()
     before = ad.memory.stats()["live_bytes"]
     w = ad.tensor(np.ones(1000), requires_grad=True)
-    w.register_hook(lambda g: g + w * 0)
+    w.register_hook(lambda g: g + w * 0)    # noqa: F821 (deleted below)
     loss = (w * w).sum()
     loss.backward()
     del w, loss

@@ -11,12 +11,12 @@ import itertools
 import pytest
 
 pytest.importorskip("hypothesis")
-from hypothesis import given, settings                                          # noqa: E402
-from hypothesis import strategies as st                                         # noqa: E402
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
 
-from autodiff import schedule as sched                                          # noqa: E402
-from autodiff.errors import ArgumentError, ValueRangeError                      # noqa: E402
-from autodiff.schedule import Block, Chain, MemoryBudgetError                   # noqa: E402
+from autodiff import schedule as sched  # noqa: E402
+from autodiff.errors import ArgumentError, ValueRangeError  # noqa: E402
+from autodiff.schedule import Block, Chain, MemoryBudgetError  # noqa: E402
 
 small = st.integers(0, 6)
 

@@ -11,8 +11,13 @@ from autodiff import core, profile
 from autodiff import schedule as planning
 from autodiff.errors import ArgumentError, GradientError, SavedTensorChangedError
 from nn import optim
-from nn.checkpointing import (ChainError, Checkpointed, MemoryBudgetError, checkpoint_sequential,
-                              measure_chain)
+from nn.checkpointing import (
+    ChainError,
+    Checkpointed,
+    MemoryBudgetError,
+    checkpoint_sequential,
+    measure_chain,
+)
 
 
 class Residual(nn.Module):

@@ -18,9 +18,11 @@ EXCEPTIONS = {
     "rng_next": REASON_RANDOM, "uniform": REASON_RANDOM, "normal": REASON_RANDOM,
     "randint": REASON_RANDOM, "permutation": REASON_RANDOM, "dropout": REASON_RANDOM,
     "attention_backward": REASON_BACKWARD, "cross_entropy_backward": REASON_BACKWARD,
-    "layer_norm_backward": REASON_BACKWARD, "batch_norm_backward": REASON_BACKWARD,
+    "layer_norm_backward": REASON_BACKWARD, "rms_norm_backward": REASON_BACKWARD,
+    "batch_norm_backward": REASON_BACKWARD,
     "lstm_backward": REASON_BACKWARD, "gru_backward": REASON_BACKWARD,
-    "sgd_": REASON_OPTIMIZER, "adam_": REASON_OPTIMIZER, "increment_": REASON_OPTIMIZER,
+    "sgd_": REASON_OPTIMIZER, "adam_": REASON_OPTIMIZER, "rmsprop_": REASON_OPTIMIZER,
+    "adagrad_": REASON_OPTIMIZER, "increment_": REASON_OPTIMIZER,
 }
 
 # Inputs for which PyTorch's operation has no derivative; ours are held to finite differences.
@@ -205,6 +207,10 @@ def ones_if(bias, weight, shape):
     return torch.ones(shape, dtype=bias.dtype) if bias is not None and weight is None else weight
 
 
+def rms_norm(x, weight, normalized_ndim, eps):
+    return F.rms_norm(x, x.shape[x.ndim - normalized_ndim:], weight, eps)
+
+
 def layer_norm(x, weight, bias, ndim, eps):
     weight = ones_if(bias, weight, x.shape[-ndim:])
     return F.layer_norm(x, x.shape[-ndim:], weight, bias, eps)
@@ -312,7 +318,7 @@ ORACLE = {
     "max_pool2d": F.max_pool2d, "max_pool2d_backward": max_pool_backward,
     "max_pool2d_gather": max_pool_gather, "avg_pool2d": F.avg_pool2d,
     "avg_pool2d_backward": avg_pool_backward, "attention": attention, "lstm": lstm, "gru": gru,
-    "layer_norm": layer_norm, "batch_norm": batch_norm,
+    "layer_norm": layer_norm, "rms_norm": rms_norm, "batch_norm": batch_norm,
     "batch_norm_inference": batch_norm_inference, "batch_norm_update_": batch_norm_update,
 
     "softmax": torch.softmax, "log_softmax": torch.log_softmax,

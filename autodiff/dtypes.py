@@ -50,7 +50,7 @@ def as_dtype(dtype):
     if found not in CODE:
         names = ", ".join(d.name for d in ALL)
         raise DtypeError(f"dtype {found} is not supported; use one of {names}")
-    return found
+    return ALL[CODE[found]]             # the same object always
 
 
 def is_float(dtype):

@@ -145,6 +145,8 @@ def nodes(*tensors):
     stack = []
     for k, t in enumerate(tensors):
         node = t.node if isinstance(t, core.Tensor) else t
+        if not (node is None or isinstance(node, (core.Leaf, core.Record))):
+            raise ArgumentError(f"tape: expected Tensors, got {type(t).__name__} at place {k}")
         if node is None:
             raise GradientError(f"tape: tensor {k} is not on the tape: it does not require a "
                                 "gradient")

@@ -200,12 +200,12 @@ def random_base(state=None):
 
 def rand(*shape, dtype=None):
     """Uniform numbers in [0, 1) of the given shape."""
-    return uniform(random_base(), _shape(shape), dtype)
+    return uniform(random_base(), _shape(shape), _dtype(dtype))
 
 
 def randn(*shape, dtype=None):
     """Standard normal numbers of the given shape."""
-    return normal(random_base(), _shape(shape), dtype)
+    return normal(random_base(), _shape(shape), _dtype(dtype))
 
 
 def random_integers(low, high, shape=()):
@@ -223,6 +223,11 @@ def functional_dropout(x, p=0.5, training=True, state=None):
     if not training or p == 0:
         return x
     return dropout(x, random_base(state), p)
+
+
+def _dtype(dtype):
+    """Settled here, for the default may change between two calls."""
+    return dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
 
 
 def _shape(shape):

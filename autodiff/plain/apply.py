@@ -10,7 +10,14 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import call, dtypes
-from ..errors import AutodiffError, DtypeError, IndexRangeError, InPlaceError, ShapeError
+from ..errors import (
+    AutodiffError,
+    DtypeError,
+    IndexRangeError,
+    InPlaceError,
+    ShapeError,
+    ValueRangeError,
+)
 from .modes import listeners, modes
 from .tape import Record
 from .tensor import Storage, Tensor, make
@@ -150,6 +157,8 @@ def _twin(block, plan, inputs):
             result = getattr(kernels.reference, block.kernel)(*arrays, *plan.ia, *plan.fa)
         except IndexError as error:
             raise IndexRangeError(f"{block.name}: {error}{_where()}") from None
+        except ArithmeticError as error:
+            raise ValueRangeError(f"{block.name}: {error}{_where()}") from None
     return result, time.perf_counter() - start
 
 

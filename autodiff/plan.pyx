@@ -5,6 +5,7 @@ the same shapes, dtypes and attributes (and strides, where the result is a view)
 """
 
 cimport cython
+from libc.math cimport copysign
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 
@@ -71,12 +72,25 @@ cdef Prepared _unpack(plan, tuple attrs):
     return p
 
 
+cdef extern from "Python.h":
+    void* Py_TYPE(object v)
+
+
+cdef object kinds(tuple values):
+    """The types inside a tuple where they are not all int; == does not tell 1, 1.0, True apart."""
+    for v in values:
+        if type(v) is not int:
+            return tuple([kinds(v) if type(v) is tuple else type(v) for v in values])
+    return None
+
+
 cdef Prepared prepare(Bound b, list inputs, tuple attrs):
     """The plan of a call, from the cache where its like was made before."""
-    cdef int64_t code[160]              # 8 inputs of at most 17 numbers, 24 attributes
+    cdef int64_t code[161]              # 8 inputs of at most 17 numbers, 1, 24 attributes
     cdef int k, j, n = 0
     cdef Tensor t
     cdef Prepared p
+    cdef object inside = None
     if not b.cacheable or len(inputs) > 8 or len(attrs) > 24:
         return _unpack(_plan(b, inputs, attrs), attrs)
     for x in inputs:
@@ -93,10 +107,17 @@ cdef Prepared prepare(Bound b, list inputs, tuple attrs):
             for j in range(t.buf.ndim):
                 code[n + j] = t.buf.strides[j]
             n += t.buf.ndim
-    for k in range(len(attrs)):         # 1 and True are equal, but not the same argument
-        code[n] = type(attrs[k]) is bool
+    code[n] = dtypes._default is dtypes.float64     # what dtype=None stands for
+    n += 1
+    for v in attrs:
+        code[n] = <int64_t>Py_TYPE(v)
+        if type(v) is tuple:
+            found = kinds(<tuple>v)
+            inside = inside if found is None else (inside, n, found)
+        elif type(v) is float and copysign(1, <double>v) < 0:
+            code[n] += 1                # -0.0 == 0.0
         n += 1
-    key = ((<char*>code)[:n * sizeof(int64_t)], attrs)
+    key = ((<char*>code)[:n * sizeof(int64_t)], attrs, inside)
     try:
         found = b.prepared.get(key)
     except TypeError:                   # an attribute that cannot be a key, such as a slice

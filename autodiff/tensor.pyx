@@ -12,6 +12,8 @@ from autodiff.storage cimport Storage, new_storage, recount
 from autodiff.tape cimport Leaf, Node, Record
 from kernels.launch cimport FLOAT32, itemsize
 
+import numpy as np
+
 from . import dtypes
 from .errors import ArgumentError, DtypeError, InPlaceError, ShapeError
 from .storage import CATEGORY_NAMES
@@ -42,7 +44,7 @@ cdef class Tensor:
     __array_priority__ = 1000
 
     def __init__(self, *args, **kwargs):
-        raise TypeError("use ad.tensor(data, dtype=None, requires_grad=False) to make a Tensor")
+        raise ArgumentError("use ad.tensor(data, dtype=None, requires_grad=False) to make a Tensor")
 
     @property
     def shape(self):
@@ -89,7 +91,7 @@ cdef class Tensor:
 
     @category.setter
     def category(self, name):
-        if name not in CATEGORY_NAMES:
+        if not isinstance(name, str) or name not in CATEGORY_NAMES:
             raise ArgumentError(f"category: expected one of {CATEGORY_NAMES}, got {name!r}")
         self.storage.category = CATEGORY_NAMES.index(name)
         recount(self.storage)
@@ -100,6 +102,8 @@ cdef class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, on):
+        if not isinstance(on, (bool, np.bool_)):
+            raise ArgumentError(f"requires_grad: expected a bool, got {on!r}")
         if bool(on) == (self.node is not None):
             return
         if self.node is not None and not isinstance(self.node, Leaf):
@@ -206,9 +210,13 @@ cdef class Tensor:
         return _matmul(other, self)
 
     def __pow__(self, other, modulo):
+        if modulo is not None:
+            raise ArgumentError("pow: a modulus is not supported; use (x ** y) % m")
         return _pow(self, other)
 
     def __rpow__(self, other, modulo):
+        if modulo is not None:
+            raise ArgumentError("pow: a modulus is not supported; use (x ** y) % m")
         return _pow(other, self)
 
     def __neg__(self):
@@ -317,6 +325,9 @@ cdef class Tensor:
         return _operators["__repr__"](self)
 
 
+cdef Py_ssize_t MOST = 1 << 47          # bytes; no process can address more
+
+
 cdef Tensor new_tensor(int dtype, int ndim, Py_ssize_t* shape):
     """A C-ordered tensor with bytes of its own, undefined."""
     cdef Tensor t = Tensor.__new__(Tensor)
@@ -325,6 +336,9 @@ cdef Tensor new_tensor(int dtype, int ndim, Py_ssize_t* shape):
     for k in range(ndim - 1, -1, -1):
         t.buf.shape[k] = shape[k]
         t.buf.strides[k] = n * size
+        if shape[k] > 0 and n > MOST // size // shape[k]:
+            raise ShapeError(f"the result would have shape {tuple([shape[k] for k in range(ndim)])}"
+                             ": more bytes than any machine can address")
         n *= shape[k]
     t.buf.n, t.buf.dtype, t.buf.ndim = n, dtype, ndim
     t.dense = True

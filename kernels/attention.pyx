@@ -145,7 +145,12 @@ cdef void forward(Problem* p, Py_ssize_t begin, Py_ssize_t end, int thread,
                 row = scores + i * columns
                 high = max(top[i], row_max(row, columns))
                 if high == -INFINITY:
-                    memset(row, 0, columns * sizeof(real))
+                    # Every key masked, or every score nan: a nan must not pass for a mask.
+                    for c in range(columns):
+                        if row[c] != row[c]:
+                            total[i] = row[c]
+                        else:
+                            row[c] = 0
                     continue
                 shrink = <real>exp(top[i] - high) if top[i] != high else 1
                 top[i] = high

@@ -452,3 +452,25 @@ def test_derivatives_of_derivatives_leave_nothing_behind():
         assert core.memory_stats()["live_bytes"] == base
     finally:
         gc.enable()
+
+
+def test_cached_plans_tell_equal_attributes_apart():
+    assert ad.full((2,), 1.0).dtype == ad.float32 and ad.full((2,), 1).dtype == ad.int64
+    ad.sum(ad.tensor(np.ones((2, 3))), axis=1)
+    with pytest.raises(ad.ArgumentError):
+        ad.sum(ad.tensor(np.ones((2, 3))), axis=1.0)
+    assert ad.zeros((2,)).dtype == ad.float32
+    ad.set_default_dtype(ad.float64)            # put back by the fixture
+    assert ad.zeros((2,)).dtype == ad.float64
+
+
+@compiled                                       # the plain core's fill loses the sign of zero
+def test_cached_plans_keep_the_sign_of_zero():
+    ad.full((2,), 0.0)
+    assert np.signbit(ad.full((2,), -0.0).numpy()).all()
+
+
+def test_a_score_that_is_nan_is_not_a_mask():
+    q = ad.tensor(np.full((1, 1, 2, 4), np.nan, np.float32))
+    k = ad.tensor(np.ones((1, 1, 3, 4), np.float32))
+    assert np.isnan(ad.attention(q, k, k).numpy()).all()

@@ -7,25 +7,12 @@ listen, door, record, inplace, apply, pull, sweep.
 from .apply import bind
 from .bridge import empty, from_numpy, make
 from .listen import listen, unlisten
-from .modes import (
-                    current_phase,
-                    current_scope,
-                    enable_grad,
-                    is_grad_enabled,
-                    listen_sweep,
-                    listen_tape,
-                    no_grad,
-                    pop_scope,
-                    push_scope,
-                    set_grad_enabled,
-                    set_phase,
-                    set_tangents,
-                    unlisten_sweep,
-                    unlisten_tape,
-)
+from .modes import (current_phase, current_scope, enable_grad, is_grad_enabled, listen_sweep,
+                    listen_tape, no_grad, pop_scope, push_scope, set_grad_enabled, set_phase,
+                    set_tangents, unlisten_sweep, unlisten_tape)
 from .record import custom_record
 from .storage import Storage, memory_stats, reset_peak, trim
-from .sweep import backward, gradients, seed
+from .sweep import sweep
 from .tape import Leaf, Record
 from .tensor import Tensor, set_method, set_operator
 

@@ -22,3 +22,5 @@ elif name == "compiled":
             "one.") from error
 else:
     raise ImportError(f"AUTODIFF_CORE must be 'compiled' or 'plain', got {name!r}")
+
+from .seeds import backward, gradients, seed      # noqa: E402,F401

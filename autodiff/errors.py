@@ -45,6 +45,10 @@ class InPlaceError(GradientError):
     """A write in place that would make a gradient silently wrong."""
 
 
+class OutOfMemoryError(AutodiffError, MemoryError):
+    """The pool cannot get the bytes that an operation asks for."""
+
+
 class NonFiniteError(AutodiffError, ArithmeticError):
     """Anomaly mode met a NaN or an infinity."""
 

@@ -92,10 +92,6 @@ def backward(self, gradient=None, retain_graph=False, create_graph=False):
 
 def _seed(out, gradient):
     if gradient is None:
-        if out.size != 1:
-            raise GradientError(
-                f"backward: the output has shape {out.shape}, not one element; reduce it to a "
-                "scalar (for instance with .sum()), or pass gradient=")
         return core.seed(out)
     return cotangent("backward", out, gradient)
 

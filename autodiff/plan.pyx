@@ -15,7 +15,7 @@ from autodiff.tensor cimport Tensor
 from kernels.launch cimport contiguous
 
 from . import call, dtypes, modes
-from .errors import AutodiffError, ShapeError
+from .errors import AutodiffError, OutOfMemoryError, ShapeError
 
 
 @cython.final
@@ -53,7 +53,7 @@ cdef Prepared _unpack(plan, tuple attrs):
     p.nout, p.nia, p.nfa, p.threads = len(plan.outputs), len(plan.ia), len(plan.fa), -1
     p.out = <Meta*>calloc(p.nout + 1, sizeof(Meta))
     if p.out == NULL:
-        raise MemoryError("autodiff: out of memory for a plan")
+        raise OutOfMemoryError("autodiff: out of memory for a plan")
     for k, (shape, dtype) in enumerate(plan.outputs):
         p.out[k].dtype, p.out[k].ndim = dtypes.CODE[dtype], len(shape)
         for j in range(p.out[k].ndim):

@@ -16,6 +16,7 @@ from autodiff.tensor cimport Tensor, bare, note_meta
 from kernels.launch cimport FLOAT32
 
 from . import call
+from .errors import OutOfMemoryError
 
 
 cdef inline void _keep(Record r, Tensor t, int slot) noexcept:
@@ -70,7 +71,7 @@ cdef int _more(Record r, int k, int shown, Tensor t) except -1:
     if r.more == NULL:
         r.more = <Meta*>calloc(shown - 1, sizeof(Meta))
         if r.more == NULL:
-            raise MemoryError("autodiff: out of memory for a record")
+            raise OutOfMemoryError("autodiff: out of memory for a record")
     note_meta(&r.more[k - 1], &t.buf)
     return 0
 

@@ -12,6 +12,8 @@ from kernels.pool cimport pool_alloc, pool_free, pool_trim
 
 import kernels.pool as _pool
 
+from .errors import OutOfMemoryError
+
 CATEGORY_NAMES = ("temporary", "saved", "input", "gradient", "optimizer state", "buffer",
                   "parameter")
 
@@ -53,7 +55,7 @@ cdef Storage new_storage(Py_ssize_t nbytes):
     s.nbytes = nbytes
     s.ptr = pool_alloc(nbytes)
     if s.ptr == NULL:
-        raise MemoryError(f"autodiff: out of memory: asked for {nbytes} bytes, "
+        raise OutOfMemoryError(f"autodiff: out of memory: asked for {nbytes} bytes, "
                           f"{ledger.total} are in use")
     ledger.blocks += 1
     _count(TEMPORARY, nbytes)
@@ -77,7 +79,7 @@ cdef void recount(Storage s) noexcept:
 cdef char* scratch_alloc(Py_ssize_t nbytes) except NULL:
     cdef char* p = pool_alloc(nbytes)
     if p == NULL:
-        raise MemoryError(f"autodiff: out of memory: asked for {nbytes} bytes of scratch")
+        raise OutOfMemoryError(f"autodiff: out of memory: asked for {nbytes} bytes of scratch")
     _count(TEMPORARY, nbytes)
     return p
 

@@ -21,7 +21,7 @@ from autodiff.tape cimport Leaf, Meta, Node, Record, hooks_of, meta_of, release
 from autodiff.tensor cimport Tensor, bare
 
 from . import modes as _modes
-from .errors import GradientError, ShapeError
+from .errors import GradientError, OutOfMemoryError, ShapeError
 from .op import Deferred
 
 cdef extern from *:
@@ -53,7 +53,7 @@ cdef class _Sweep:
         if self.n == self.capacity:
             bigger = <PyObject**>realloc(self.items, (2 * self.capacity + 64) * sizeof(PyObject*))
             if bigger == NULL:
-                raise MemoryError("autodiff: out of memory in the sweep")
+                raise OutOfMemoryError("autodiff: out of memory in the sweep")
             self.items, self.capacity = bigger, 2 * self.capacity + 64
         Py_INCREF(node)
         k = self.n
@@ -93,45 +93,8 @@ cdef class _Sweep:
         return node
 
 
-def backward(roots, seeds, retain_graph=False, create_graph=False):
-    """Accumulate d roots / d leaf into `.grad` of every leaf."""
-    _run(list(roots), list(seeds), None, retain_graph or create_graph, create_graph)
-
-
-def gradients(outputs, inputs, seeds=None, retain_graph=None, create_graph=False,
-              allow_unused=False):
-    """Gradients of outputs with respect to inputs, as a list; `.grad` stays untouched."""
-    seeds = [None] * len(outputs) if seeds is None else seeds
-    for k, x in enumerate(inputs):
-        if x.node is None:
-            raise GradientError(f"gradients: input {k} does not require a gradient; make it with "
-                                "requires_grad=True before it is used")
-    seeds = [seed(o) if s is None else s for o, s in zip(outputs, seeds)]
-    keep = create_graph if retain_graph is None else retain_graph
-    found = _run(list(outputs), seeds, list(inputs), keep, create_graph)
-    for k, g in enumerate(found):
-        if g is None and not allow_unused:
-            raise GradientError(f"gradients: input {k} is not used in computing the outputs; pass "
-                                "allow_unused=True to get None for it")
-    return found
-
-
-def seed(out):
-    """The gradient of a one-element output by itself: ones."""
-    if out.size != 1:
-        raise GradientError(f"backward: the output has shape {out.shape}, not one element; reduce "
-                            "it to a scalar (for instance with .sum()), or pass its gradient")
-    from .ops.creation import ones_like
-    previous = _modes.set_phase("backward")
-    try:
-        with _modes.no_grad():
-            return ones_like(out)
-    finally:
-        _modes.set_phase(previous)
-
-
-cdef object _run(list roots, list seeds, list inputs, bint retain, bint create_graph):
-    """Sweep from `roots`. Into `.grad` of the leaves, or, with `inputs`, a list of gradients."""
+def sweep(list roots, list seeds, list inputs, bint retain, bint create_graph):
+    """Run from `roots` down. Into `.grad` of the leaves, or, with `inputs`, a list of gradients."""
     global _sweeps
     cdef Modes* m = modes()
     cdef _Sweep s = _Sweep.__new__(_Sweep)

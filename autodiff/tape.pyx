@@ -15,7 +15,7 @@ from autodiff.storage cimport Storage, drop_save
 import threading
 
 from . import call, caller, dtypes
-from .errors import ReleasedTapeError
+from .errors import OutOfMemoryError, ReleasedTapeError
 
 cdef extern from "frame.h":
     ctypedef struct ad_frame:
@@ -131,14 +131,14 @@ cdef int room(Record r, int nin, int nsaved) except -1:
         r.parent = <PyObject**>malloc(nin * (sizeof(PyObject*) + sizeof(int)))
         if r.parent == NULL:
             r.nin = 0
-            raise MemoryError("autodiff: out of memory for a record")
+            raise OutOfMemoryError("autodiff: out of memory for a record")
         r.index = <int*>(r.parent + nin)
     if nsaved <= FEW:
         r.save = r.save_few
     else:
         r.save = <Save*>malloc(nsaved * sizeof(Save))
         if r.save == NULL:
-            raise MemoryError("autodiff: out of memory for a record")
+            raise OutOfMemoryError("autodiff: out of memory for a record")
     cdef int k
     for k in range(nin):
         r.parent[k] = NULL

@@ -9,7 +9,8 @@ import autodiff as ad
 from autodiff.core import current_scope
 from autodiff.errors import ArgumentError, AutodiffError, DtypeError, ShapeError, ValueRangeError
 
-__all__ = ["ArgumentError", "AutodiffError", "DtypeError", "FileAccessError", "FileFormatError",
+__all__ = ["ArgumentError", "AutodiffError", "DependencyError", "DtypeError", "FileAccessError",
+           "FileFormatError",
            "FileMissingError", "ModuleError",
            "ShapeError", "StateDictError", "ValueRangeError"]
 
@@ -20,6 +21,10 @@ class ModuleError(AutodiffError, AttributeError):
 
 class StateDictError(AutodiffError, RuntimeError):
     """A state dict that does not fit: missing or unexpected keys, other shapes or dtypes."""
+
+
+class DependencyError(AutodiffError, ImportError):
+    """A library that this function needs is not installed."""
 
 
 class FileFormatError(AutodiffError, ValueError):

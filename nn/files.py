@@ -17,6 +17,7 @@ import autodiff as ad
 
 from .errors import (
     ArgumentError,
+    DependencyError,
     DtypeError,
     FileAccessError,
     FileFormatError,
@@ -37,9 +38,8 @@ def save(obj, path):
     `path` in one step. Raises ArgumentError for values that a file cannot hold, OSError from the
     file system. Format: https://github.com/huggingface/safetensors
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save as serialize
     _check_path("save", path)
+    safetensors = _safetensors("save")
     obj = obj.state_dict() if isinstance(obj, Module) else obj
     tensors, structure = {}, None
     if isinstance(obj, dict) and all(isinstance(k, str) and _is_array(v) for k, v in obj.items()):
@@ -48,11 +48,21 @@ def save(obj, path):
         structure = _take_apart(obj, "", tensors, 0)
     try:
         metadata = None if structure is None else {_STRUCTURE: json.dumps(structure)}
-        data = serialize(tensors, metadata=metadata)
-    except (SafetensorError, ValueError) as error:      # such as half of a surrogate pair in a name
+        data = safetensors.numpy.save(tensors, metadata=metadata)
+    except (safetensors.SafetensorError, ValueError) as error:  # such as a lone surrogate in a name
         raise ArgumentError(f"save: a file cannot hold this: {error}") from None
     with _accessing("save", path):
         _write_atomically(path, data)
+
+
+def _safetensors(name):
+    """The library, imported where a file is first needed."""
+    try:
+        import safetensors.numpy
+    except ImportError:
+        raise DependencyError(f"{name}: model files need the package safetensors: "
+                              "pip install 'autodiff[nn]'") from None
+    return safetensors
 
 
 def load(path):
@@ -61,14 +71,14 @@ def load(path):
     float16 and bfloat16 are converted to float32. Raises FileFormatError for truncated, damaged,
     hostile and foreign files, FileNotFoundError where there is none.
     """
-    from safetensors import SafetensorError, deserialize
     _check_path("load", path)
+    safetensors = _safetensors("load")
     with _accessing("load", path), open(path, "rb") as f:
         data = f.read()
     try:
-        entries = deserialize(data)
+        entries = safetensors.deserialize(data)
         metadata = _metadata(data)
-    except (SafetensorError, ValueError, RecursionError) as error:
+    except (safetensors.SafetensorError, ValueError, RecursionError) as error:
         hint = _foreign(data)
         raise FileFormatError(f"{path}: not a valid safetensors file{hint}: {error}") from None
     tensors = {name: _tensor(path, name, info) for name, info in entries}

@@ -216,6 +216,9 @@ class Module:
 
     def get_submodule(self, target):
         """The module at path `target` ('encoder.0'); ModuleError names what is there instead."""
+        if not isinstance(target, str):
+            raise ArgumentError(f"get_submodule: target must be a path such as 'encoder.0', got "
+                                f"{target!r}")
         module = self
         for name in target.split(".") if target else ():
             if module._members.get(name) != MODULE:
@@ -227,6 +230,9 @@ class Module:
 
     def get_parameter(self, target):
         """The parameter at path `target` ('encoder.0.weight')."""
+        if not isinstance(target, str):
+            raise ArgumentError(f"get_parameter: target must be a path such as 'encoder.0.weight', "
+                                f"got {target!r}")
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
         if module._members.get(name) != PARAMETER:
@@ -237,6 +243,8 @@ class Module:
 
     def state_dict(self, prefix=""):
         """{path: tensor} of parameters and persistent buffers; the tensors share memory."""
+        if not isinstance(prefix, str):
+            raise ArgumentError(f"state_dict: prefix must be a string, got {prefix!r}")
         return read_state(self, prefix)
 
     def load_state_dict(self, state_dict, strict=True):
@@ -261,6 +269,9 @@ class Module:
 
     def apply(self, fn):
         """Call fn(module) for every module below and then for this one (initialisation)."""
+        if not callable(fn):
+            raise ArgumentError(f"apply: fn must be a function of a module, got "
+                                f"{type(fn).__name__}")
         for child in self.children():
             child.apply(fn)
         fn(self)

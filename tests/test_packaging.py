@@ -63,10 +63,10 @@ def test_every_package_is_shipped_and_no_test():
 
 
 def test_the_command_is_the_one_named():
-    import autodiff.console
+    import autodiff_command
 
-    assert PROJECT["project"]["scripts"] == {"autodiff": "autodiff.console:main"}
-    assert callable(autodiff.console.main)
+    assert PROJECT["project"]["scripts"] == {"autodiff": "autodiff_command:main"}
+    assert callable(autodiff_command.main)
 
 
 def test_version_is_the_same_everywhere():

@@ -11,7 +11,7 @@ from .ledger import memory_stats, reset_peak, trim
 from .modes import (current_phase, current_scope, enable_grad, is_grad_enabled, listen,
                     listen_sweep, listen_tape, no_grad, pop_scope, push_scope, set_grad_enabled,
                     set_phase, set_tangents, unlisten, unlisten_sweep, unlisten_tape)
-from .sweep import backward, gradients, seed
+from .sweep import sweep
 from .tape import Leaf, Record
 from .tensor import Storage, Tensor, empty, from_numpy, make, set_method, set_operator
 

@@ -14,44 +14,8 @@ from . import modes as state
 from .modes import modes
 
 
-def backward(roots, seeds, retain_graph=False, create_graph=False):
-    """Accumulate d roots / d leaf into `.grad` of every leaf."""
-    _sweep(roots, seeds, None, retain_graph or create_graph, create_graph)
-
-
-def gradients(outputs, inputs, seeds=None, retain_graph=None, create_graph=False,
-              allow_unused=False):
-    """Gradients of outputs with respect to inputs, as a list; `.grad` stays untouched."""
-    seeds = [None] * len(outputs) if seeds is None else seeds
-    for k, x in enumerate(inputs):
-        if x.node is None:
-            raise GradientError(f"gradients: input {k} does not require a gradient; make it with "
-                                "requires_grad=True before it is used")
-    seeds = [seed(o) if s is None else s for o, s in zip(outputs, seeds)]
-    keep = create_graph if retain_graph is None else retain_graph
-    found = _sweep(outputs, seeds, inputs, keep, create_graph)
-    for k, g in enumerate(found):
-        if g is None and not allow_unused:
-            raise GradientError(f"gradients: input {k} is not used in computing the outputs; pass "
-                                "allow_unused=True to get None for it")
-    return found
-
-
-def seed(out):
-    """The gradient of a one-element output by itself: ones."""
-    if out.size != 1:
-        raise GradientError(f"backward: the output has shape {out.shape}, not one element; reduce "
-                            "it to a scalar (for instance with .sum()), or pass its gradient")
-    from ..ops.creation import ones_like
-    previous = state.set_phase("backward")
-    try:
-        with state.no_grad():
-            return ones_like(out)
-    finally:
-        state.set_phase(previous)
-
-
-def _sweep(roots, seeds, inputs, retain, create_graph):
+def sweep(roots, seeds, inputs, retain, create_graph):
+    """Run from `roots` down: into `.grad` of the leaves, or (inputs given) a list of gradients."""
     heap, touched = [], []
     wanted = None if inputs is None else {(x.node, x.index): None for x in inputs}
     needed = None if inputs is None else _paths(roots, {x.node for x in inputs})

@@ -99,6 +99,9 @@ class Optimizer:
         """
         loss = None
         if closure is not None:
+            if not callable(closure):
+                raise ArgumentError(f"{type(self).__name__}.step: closure must be a function that "
+                                    f"returns the loss, got {type(closure).__name__}")
             with ad.enable_grad():
                 loss = closure()
         previous, grad = set_phase("update"), ad.set_grad_enabled(False)

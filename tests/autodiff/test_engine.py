@@ -474,3 +474,17 @@ def test_a_score_that_is_nan_is_not_a_mask():
     q = ad.tensor(np.full((1, 1, 2, 4), np.nan, np.float32))
     k = ad.tensor(np.ones((1, 1, 3, 4), np.float32))
     assert np.isnan(ad.attention(q, k, k).numpy()).all()
+
+
+def test_the_core_checks_what_a_sweep_is_asked_for():
+    x = leaf([1.0, 2.0])
+    for outputs, inputs, seeds in (([1.0], [x], None), ([x.sum()], ["x"], None),
+                                   ([x.sum()], [x], [1.0]), ([x.sum()], [x], [])):
+        with pytest.raises(ad.ArgumentError):
+            core.gradients(outputs, inputs, seeds)
+
+
+@compiled
+def test_out_of_memory_has_a_name():
+    with pytest.raises(ad.OutOfMemoryError, match="out of memory"):
+        ad.zeros((1 << 44,))

@@ -10,7 +10,7 @@ from benchmarks.train import fit
 from benchmarks.workloads import WORKLOADS
 from benchmarks.workloads.cnn import FashionCNN
 from benchmarks.workloads.evaluate import char_loss
-from benchmarks.workloads.gpt import GPT
+from nn import GPT
 
 TINY = {
     "mlp": dict(steps=3, widths=(64, 16, 12, 10)),

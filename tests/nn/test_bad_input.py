@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -361,3 +362,21 @@ def test_modules_pickle():
         assert b.requires_grad and b.category == "parameter" and b.storage_id != a.storage_id
     new.eval()
     assert new(X2)[0].shape == (2, 2)
+
+
+@pytest.mark.parametrize("call", [
+    lambda m: nn.optim.SGD(m.parameters(), lr=0.1).step(closure="loss"), lambda m: m.apply(None),
+    lambda m: m.get_submodule(3), lambda m: m.get_parameter(3),
+    lambda m: m.state_dict(prefix=None)],
+    ids=["step", "apply", "get_submodule", "get_parameter", "state_dict"])
+def test_methods_name_the_wrong_argument(call):
+    with pytest.raises(ad.ArgumentError, match="must be"):
+        call(nn.Linear(2, 1))
+
+
+def test_missing_safetensors_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    for call in (lambda: nn.save(nn.Linear(2, 1), tmp_path / "x"),
+                 lambda: nn.load(tmp_path / "x")):
+        with pytest.raises(AutodiffError, match=r"pip install 'autodiff\[nn\]'"):
+            call()

@@ -1,0 +1,53 @@
+"""What a sweep is asked for: outputs, their seeds and the inputs wanted, checked for both cores.
+
+Invariant: what reaches a core's `sweep` are Tensors, as many seeds as outputs, and inputs that are
+on the tape.
+"""
+
+from .errors import ArgumentError, GradientError
+
+
+def backward(roots, seeds, retain_graph=False, create_graph=False):
+    """Accumulate d roots / d leaf into `.grad` of every leaf."""
+    from .core import sweep
+    sweep(list(roots), list(seeds), None, retain_graph or create_graph, create_graph)
+
+
+def gradients(outputs, inputs, seeds=None, retain_graph=None, create_graph=False,
+              allow_unused=False):
+    """Gradients of outputs with respect to inputs, as a list; `.grad` stays untouched."""
+    from .core import Tensor, sweep
+    outputs, inputs = list(outputs), list(inputs)
+    seeds = [None] * len(outputs) if seeds is None else list(seeds)
+    if len(seeds) != len(outputs):
+        raise ArgumentError(f"gradients: {len(outputs)} outputs but {len(seeds)} cotangents")
+    for x in (*outputs, *inputs, *(s for s in seeds if s is not None)):
+        if not isinstance(x, Tensor):
+            raise ArgumentError(f"gradients: expected Tensors, got {type(x).__name__}")
+    for k, x in enumerate(inputs):
+        if x.node is None:
+            raise GradientError(f"gradients: input {k} does not require a gradient; make it with "
+                                "requires_grad=True before it is used")
+    seeds = [seed(o) if s is None else s for o, s in zip(outputs, seeds)]
+    keep = create_graph if retain_graph is None else retain_graph
+    found = sweep(outputs, seeds, inputs, keep, create_graph)
+    for k, g in enumerate(found):
+        if g is None and not allow_unused:
+            raise GradientError(f"gradients: input {k} is not used in computing the outputs; pass "
+                                "allow_unused=True to get None for it")
+    return found
+
+
+def seed(out):
+    """The gradient of a one-element output by itself: ones."""
+    if out.size != 1:
+        raise GradientError(f"backward: the output has shape {out.shape}, not one element; reduce "
+                            "it to a scalar (for instance with .sum()), or pass its gradient")
+    from .core import no_grad, set_phase
+    from .ops.creation import ones_like
+    previous = set_phase("backward")
+    try:
+        with no_grad():
+            return ones_like(out)
+    finally:
+        set_phase(previous)

@@ -40,7 +40,7 @@ sanitize: env
 	AUTODIFF_SANITIZE=1 AUTODIFF_ARCH=x86-64-v3 $(BIN)/python $(PIP) \
 		--no-deps --upgrade --target $(SANITIZED) .
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
-	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	PYTHONPATH=$(SANITIZED) PYTHONSAFEPATH=1 PYTHONMALLOC=malloc \
 		$(PYTEST) tests/kernels tests/autodiff -q -x -p no:benchmark
 

@@ -202,7 +202,7 @@ def test_what_the_wheel_holds(wheel):
     with zipfile.ZipFile(wheel) as archive:
         sizes = {info.filename: info.file_size for info in archive.infolist()}
     assert {name.split("/")[0] for name in sizes if ".dist-info" not in name} == {
-        "autodiff", "kernels", "nn", "benchmarks"}
+        "autodiff", "autodiff_command.py", "kernels", "nn", "benchmarks"}
     assert not [name for name in sizes if name.endswith((".pyx", ".c", ".o")) or "test_" in name]
     wanted = [*ROOT.glob("kernels/*.pxd"), *ROOT.glob("kernels/*.h"), *ROOT.glob("autodiff/*.pxd"),
               *ROOT.glob("nn/data/files/*")]

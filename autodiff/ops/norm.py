@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ..errors import ArgumentError, ShapeError, ValueRangeError
+from ..errors import ArgumentError, DtypeError, ShapeError, ValueRangeError
 from ..infer import need_fit, need_float
 from ..op import Plan, op, registry
 from ..samples import Bad, Sample
@@ -299,7 +299,7 @@ batch_norm_inference = op(
 
 def update_infer(running_mean, running_var, mean, var, count, n, momentum):
     name = "batch_norm_update_"
-    need_float(name, running_mean=running_mean, mean=mean)
+    need_float(name, running_mean=running_mean, running_var=running_var, mean=mean, var=var)
     per_group(name, running_mean.shape, "that of running_mean", running_var=running_var,
               mean=mean, var=var)
     per_group(name, (), "a number", count=count)
@@ -320,4 +320,8 @@ batch_norm_update_ = op(
         Sample(draw.normal(3), draw.positive(3), draw.normal(3), draw.positive(3), np.array(4), 2,
                check_grad=False)],
     bad=lambda draw: [Bad(ShapeError, "var must have shape", draw.normal(3), draw.positive(3),
-                          draw.normal(3), draw.positive(2))])
+                          draw.normal(3), draw.positive(2)),
+                      Bad(DtypeError, "running_var must be float", draw.normal(3),
+                          draw.ints(1, 9, 3), draw.normal(3), draw.positive(3)),
+                      Bad(DtypeError, "var must be float", draw.normal(3), draw.positive(3),
+                          draw.normal(3), draw.ints(1, 9, 3))])

@@ -38,6 +38,7 @@ cdef class _Sweep:
     cdef bint create_graph
     cdef dict wanted                    # (node, index) -> gradient; None: for the leaves' .grad
     cdef set needed                     # the nodes on the way there; None: all
+    cdef dict apart                     # leaf <-> its stand-in, where another sweep is at the leaf
     cdef PyObject** items               # a reference to each
     cdef int n, capacity
 
@@ -119,6 +120,8 @@ def sweep(list roots, list seeds, list inputs, bint retain, bint create_graph):
             node = s.pop()
             pending, node.pending = node.pending, None
             node.sweep = 0
+            if s.apart is not None:
+                node = s.apart.get(node, node)
             if hooks_of(node) is not None:
                 pending = _run_hooks(node, pending)
             if s.wanted is not None:
@@ -127,8 +130,8 @@ def sweep(list roots, list seeds, list inputs, bint retain, bint create_graph):
                 if m.sweeps != NULL:
                     _observe(m, node, pending, None)
                 if s.wanted is None:
-                    node.pending, pending = pending, None   # the leaf may take the buffer
-                    _accumulate(<Leaf>node, create_graph)
+                    own, pending = [pending], None          # the leaf may take the buffer
+                    _accumulate(<Leaf>node, own, create_graph)
                 continue
             r = <Record>node
             if r.retained is not None and s.wanted is None:
@@ -315,10 +318,11 @@ cdef int _mark(Tensor t) noexcept:
 cdef int _add(_Sweep s, Node node, int index, object g) except -1:
     """Add a contribution to the pending gradient of one output of `node`."""
     cdef list several
+    if s.apart is not None and type(node) is Leaf:
+        node = s.apart.get(node, node)
     if node.sweep != s.number:
         if node.sweep != 0:
-            raise GradientError("backward: another backward is running through the same records "
-                                "(in another thread, or from a hook); let it finish first")
+            node = _stand_in(s, node)
         s.push(node)
         node.sweep, node.owned = s.number, False
         node.pending = None if node.nout == 1 else [None] * node.nout
@@ -337,6 +341,20 @@ cdef int _add(_Sweep s, Node node, int index, object g) except -1:
     dense = g if type(g) is Tensor else g.dense()
     several[index] = dense if several[index] is None else several[index] + dense
     return 0
+
+
+cdef Leaf _stand_in(_Sweep s, Node node):
+    """A leaf for this sweep alone, in the place of one that another thread's sweep is adding to."""
+    cdef Leaf leaf
+    if type(node) is not Leaf:
+        raise GradientError("backward: another backward is running through the same records (in "
+                            "another thread, or from a hook); let it finish first")
+    leaf = Leaf.__new__(Leaf)
+    leaf.serial, leaf.meta = node.serial, node.meta
+    if s.apart is None:
+        s.apart = {}
+    s.apart[node], s.apart[leaf] = leaf, node
+    return leaf
 
 
 cdef int _sum(Node node, object g, bint create_graph) except -1:
@@ -362,11 +380,10 @@ cdef int _sum(Node node, object g, bint create_graph) except -1:
     return 0
 
 
-cdef int _accumulate(Leaf leaf, bint create_graph) except -1:
-    """Add the finished gradient, which waits in `leaf.pending`, to `.grad`."""
-    cdef Tensor g = <Tensor>leaf.pending
+cdef int _accumulate(Leaf leaf, list finished, bint create_graph) except -1:
+    """Add the finished gradient, the one item of `finished`, to `.grad`."""
+    cdef Tensor g = <Tensor>finished.pop()
     cdef Tensor old
-    leaf.pending = None
     with leaf.lock:
         if leaf.grad is None:
             if not create_graph and not _sole(g):

@@ -10,12 +10,14 @@ import importlib
 import importlib.machinery
 import importlib.util
 import os
+import threading
 
 __autodiff_kernels__ = True             # tells this package from a stranger's of the same name
 
 PLAIN = os.environ.get("AUTODIFF_CORE", "") == "plain"
 
-_table = {}                             # kernel name -> address of its run function
+_table = None                           # kernel name -> address of its run function
+_gathering = threading.Lock()
 _blas = None                            # keeps the library loaded
 
 
@@ -57,19 +59,29 @@ def _modules():
 
 
 def _tables():
-    if not _table:
+    """All kernels; gathered once, whole, whichever thread comes first."""
+    global _table
+    if _table is None:
         if PLAIN:
             raise RuntimeError("compiled kernels are off: AUTODIFF_CORE=plain is set")
-        for module in _modules():
-            for name, where in getattr(importlib.import_module(f"kernels.{module}"),
-                                       "TABLE", {}).items():
-                if name in _table:
-                    raise RuntimeError(f"two kernels are named {name!r}")
-                _table[name] = where
-        if not _table:
-            raise ImportError("the compiled kernels are not built: reinstall the package, or set "
-                              "AUTODIFF_CORE=plain for the core in Python")
+        with _gathering:
+            if _table is None:
+                _table = _gather()
     return _table
+
+
+def _gather():
+    table = {}
+    for module in _modules():
+        for name, where in getattr(importlib.import_module(f"kernels.{module}"),
+                                   "TABLE", {}).items():
+            if name in table:
+                raise RuntimeError(f"two kernels are named {name!r}")
+            table[name] = where
+    if not table:
+        raise ImportError("the compiled kernels are not built: reinstall the package, or set "
+                          "AUTODIFF_CORE=plain for the core in Python")
+    return table
 
 
 def address(name):

@@ -2,7 +2,7 @@
 
 Pops pending records by descending serial, calls each rule once with the finished gradient of its
 outputs, and adds what comes back to the parents.  Invariant: iterative, and an exception leaves no
-pending gradient behind.
+pending gradient behind: they belong to the sweep, not to the nodes.
 """
 
 import heapq
@@ -16,7 +16,7 @@ from .modes import modes
 
 def sweep(roots, seeds, inputs, retain, create_graph):
     """Run from `roots` down: into `.grad` of the leaves, or (inputs given) a list of gradients."""
-    heap, touched = [], []
+    heap, pending = [], {}
     wanted = None if inputs is None else {(x.node, x.index): None for x in inputs}
     needed = None if inputs is None else _paths(roots, {x.node for x in inputs})
     previous = state.set_grad_enabled(create_graph), state.set_phase("backward"), modes.scope
@@ -29,12 +29,11 @@ def sweep(roots, seeds, inputs, retain, create_graph):
                 raise ShapeError(f"backward: the gradient has shape {seed.shape}, the output "
                                  f"{root.shape}")
             if needed is None or root.node in needed:
-                _add(root.node, root.index, seed, heap, touched, create_graph)
+                _add(root.node, root.index, seed, heap, pending, create_graph)
         while heap:
             node = heapq.heappop(heap)[1]
             modes.scope = "" if node.is_leaf else node.scope
-            pending, node.pending = node.pending, None
-            grads = [_finish(node, k, g) for k, g in enumerate(pending)]
+            grads = [_finish(node, k, g) for k, g in enumerate(pending.pop(node).grads)]
             if wanted is not None:
                 for k, g in enumerate(grads):
                     if (node, k) in wanted:
@@ -55,15 +54,13 @@ def sweep(roots, seeds, inputs, retain, create_graph):
                 results = _pull(node, grads, needs, create_graph)
                 for k, g in enumerate(results):
                     if g is not None and needs >> k & 1:
-                        _add(node.parents[k], node.indices[k], _fit(node, k, g), heap, touched,
+                        _add(node.parents[k], node.indices[k], _fit(node, k, g), heap, pending,
                              create_graph)
                 for listener in modes.sweeps:
                     listener(node, grads, results)
             if not retain:
                 node.release()
     finally:
-        for node in touched:
-            node.pending = None
         state.set_grad_enabled(previous[0])
         state.set_phase(previous[1])
         modes.scope = previous[2]
@@ -122,24 +119,32 @@ def _fit(record, k, g):
     return g if g.dtype == dtype else registry["astype"].call(g, dtype)
 
 
-def _add(node, index, g, heap, touched, create_graph):
+class _Pending:
+    """What one sweep has gathered for a node: a gradient for each output, and which of them are
+    sums of the sweep's own."""
+
+    def __init__(self, outputs):
+        self.grads, self.owned = [None] * outputs, set()
+
+
+def _add(node, index, g, heap, pending, create_graph):
     """Add a contribution; the first is borrowed, later ones make a sum of their own."""
-    if node.pending is None:
-        node.pending, node.owned = [None] * len(node.shapes), set()
-        touched.append(node)
+    if node not in pending:
+        pending[node] = _Pending(len(node.shapes))
         heapq.heappush(heap, (-node.serial, node))
-    old, deferred = node.pending[index], isinstance(g, Deferred)
-    if deferred and not create_graph and index in node.owned:
+    at, deferred = pending[node], isinstance(g, Deferred)
+    old = at.grads[index]
+    if deferred and not create_graph and index in at.owned:
         g.add_into(old)
         return
     dense = g.dense() if deferred else g
     if old is None:
-        node.pending[index] = dense
+        at.grads[index] = dense
     else:
-        node.pending[index] = old + dense
-        node.pending[index].storage.category = "gradient"
+        at.grads[index] = old + dense
+        at.grads[index].storage.category = "gradient"
     if old is not None or deferred:
-        node.owned.add(index)
+        at.owned.add(index)
 
 
 def _finish(node, index, g):

@@ -19,8 +19,6 @@ class Node:
 
     def __init__(self):
         self.serial = next(_serials)
-        self.pending = None         # gradients of the running sweep, one for each output
-        self.owned = ()             # indices of pending sums that the sweep may write to
         self.hooks = None           # {output index: [function, ...]}
 
     def __lt__(self, other):

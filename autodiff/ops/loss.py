@@ -195,7 +195,8 @@ cross_entropy_backward = op(
     "Gradient of cross_entropy, its probabilities recomputed from the log-sum-exp.",
     formula="g * weight[target] * (exp(logits - lse) - one_hot(target))", attrs=CROSS_ENTROPY,
     kernel="cross_entropy_backward", infer=cross_entropy_backward_infer, method=False,
-    flops=cross_entropy_flops, samples=cross_entropy_backward_samples,
+    flops=lambda plan, g, logits, *inputs, **attrs: 4 * math.prod(logits.shape),
+    samples=cross_entropy_backward_samples,
     bad=cross_entropy_backward_bad)
 
 

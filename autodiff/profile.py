@@ -17,7 +17,12 @@ __all__ = ["Launched", "Profile", "Row", "Table", "flops", "profile"]
 
 
 class Launched(NamedTuple):
-    """One launch: operation, phase, module path, seconds, floating-point operations, bytes."""
+    """One launch: operation, phase, module path, seconds, floating-point operations, bytes.
+
+    shapes, storages: of the inputs, None for an absent one (`storage_id` tells arrays apart while
+    they live); dtype: of what is computed; end: when it was heard of, on the clock of
+    time.perf_counter; origin: in backward, the operation whose gradient it computes (see profile).
+    """
     op: str
     phase: str
     scope: str
@@ -25,6 +30,10 @@ class Launched(NamedTuple):
     flops: int
     nbytes: int
     shapes: tuple
+    storages: tuple = ()
+    dtype: str = ""
+    end: float = 0.0
+    origin: str = ""
 
 
 class Row(NamedTuple):
@@ -70,8 +79,10 @@ class Table(list):
 class Profile:
     """The launches of a stretch of code; see `profile`."""
 
-    def __init__(self):
+    def __init__(self, origins=False):
+        self.origins = origins
         self.events = []
+        self._named = 0             # events so far whose origin is settled
         self.undeclared = set()     # operations whose blocks declare no flops
         self.seconds = 0.0          # wall time inside
         self._start = self._listener = None
@@ -81,19 +92,37 @@ class Profile:
             raise ArgumentError("profile: this profile is running already")
         self._listener = self._note     # one object: listeners are told apart by identity
         core.listen(self._listener)
+        if self.origins:
+            self._left = self._name_origin
+            core.listen_sweep(self._left)
         self._start = time.perf_counter()
         return self
 
     def __exit__(self, *exc):
         self.seconds += time.perf_counter() - self._start
         core.unlisten(self._listener)
+        if self.origins:
+            core.unlisten_sweep(self._left)
         self._start = self._listener = None
 
     def _note(self, event):
-        arrays = [t for t in (*event.outputs, *event.inputs) if t is not None]
+        end = time.perf_counter()
+        flops = self._flops(event)
         shapes = tuple(None if t is None else t.shape for t in event.inputs)
-        self.events.append(Launched(event.op.name, event.phase, event.scope or "", event.seconds,
-                                    self._flops(event), sum(t.nbytes for t in arrays), shapes))
+        storages = tuple(None if t is None else t.storage_id for t in event.inputs)
+        first = next((t for t in (*event.outputs, *event.inputs) if t is not None), None)
+        self.events.append(Launched(
+            event.op.name, event.phase, event.scope or "", event.seconds, flops,
+            _moved(event, flops), shapes, storages, "" if first is None else str(first.dtype),
+            end))
+
+    def _name_origin(self, node, gradients, results):
+        """A sweep leaves a record: what was launched since the last one computed its gradient."""
+        name = "" if node.is_leaf else node.name
+        for k in range(self._named, len(self.events)):
+            if self.events[k].phase == "backward":
+                self.events[k] = self.events[k]._replace(origin=name)
+        self._named = len(self.events)
 
     def _flops(self, event):
         block = event.op
@@ -148,18 +177,31 @@ class Profile:
     __repr__ = __str__
 
 
+def _moved(event, flops):
+    """Bytes that a launch cannot do without: each array once, a broadcast one as it is stored.
+
+    What computes nothing reads no more than it writes (some rows of a table, not all of it).
+    """
+    arrays = [t for t in (*event.outputs, *event.inputs) if t is not None]
+    total = sum(min(t.nbytes, t.storage_nbytes) for t in arrays)
+    written = sum(t.nbytes for t in event.outputs if t is not None)
+    return total if flops or not written else min(total, 2 * written)
+
+
 def _sum(key, events):
     return Row(key, len(events), 1e3 * sum(e.seconds for e in events),
                sum(e.flops for e in events), sum(e.nbytes for e in events))
 
 
-def profile():
+def profile(origins=False):
     """Context that collects what runs inside: `with ad.profile.profile() as p: ...; print(p)`.
 
     p.table(), p.by_phase(), p.by_scope(depth), p.flops (phase -> count), p.total, p.events.
     Launches of all threads count. Arithmetic done in NumPy outside of operations is not seen.
+    origins: also name the operation whose gradient each backward launch computes; the sweeps of
+    this thread then keep each gradient until its record is done, so don't measure bytes with it.
     """
-    return Profile()
+    return Profile(origins)
 
 
 def flops(f, *args, **kwargs):

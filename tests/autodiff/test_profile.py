@@ -1,6 +1,7 @@
 """The profiler sees every launch once, counts what the blocks declare, and keeps no tensor."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -137,3 +138,28 @@ def test_scope_decorates():
     def f():
         return core.current_scope()
     assert (f(), f(), core.current_scope()) == ("block", "block", "")
+
+
+def test_a_launch_says_when_on_what_and_for_which_operation(product):
+    x, w = product
+    before = time.perf_counter()
+    with profile.profile(origins=True) as p:
+        ad.tanh(x @ w).sum().backward()
+    ends = [e.end for e in p.events]
+    assert before < ends[0] and ends == sorted(ends)
+    forward = [e for e in p.events if e.op == "matmul" and e.phase == "forward"]
+    assert forward[0].storages == (x.storage_id, w.storage_id) and forward[0].origin == ""
+    assert {e.dtype for e in p.events} == {"float64"}
+    products = [e for e in p.events if e.op == "matmul" and e.phase == "backward"]
+    assert [e.origin for e in products] == ["matmul", "matmul"]
+    assert {e.origin for e in p.events if e.op == "tanh_backward"} == {"tanh"}
+
+
+def test_a_few_rows_of_a_table_are_not_all_of_it():
+    table = ad.tensor(np.ones((1000, 4)))
+    with profile.profile() as p:
+        rows = ad.embedding(table, ad.tensor(np.array([1, 2])))
+    assert p.events[0].nbytes == 2 * rows.nbytes
+    with profile.profile() as p:
+        ad.broadcast_to(ad.tensor(np.ones((1, 4))), (100, 4)) + 1.0
+    assert p.total.nbytes <= 8 * (400 + 4 + 4 + 400)

@@ -16,6 +16,7 @@ if not getattr(_kernels, "__autodiff_kernels__", False):
 from . import core, dtypes, errors, memory, methods, ops, profile, study, testing    # noqa: E402
 from .checkpoint import checkpoint                                              # noqa: E402
 from .core import Tensor, enable_grad, is_grad_enabled, no_grad, set_grad_enabled   # noqa: E402
+from .dry import dry_run, in_dry_run                                            # noqa: E402
 from .dtypes import (float32, float64, get_default_dtype, int8, int16, int32, int64,  # noqa: E402
                      set_default_dtype, uint8)
 from .errors import *                                                           # noqa: E402,F403

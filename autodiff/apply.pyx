@@ -10,13 +10,13 @@ from libc.stdint cimport int64_t
 
 from autodiff cimport tensor as _tensor
 from autodiff.bound cimport BROADCAST, COMPARE, LIKE_INPUT, Bound, bound
-from autodiff.door cimport fail, fill, go, launch
+from autodiff.door cimport fail, fill, go, launch, refuse_dry
 from autodiff.inplace cimport apply_into
 from autodiff.layout cimport broadcast, expand, same_shape
-from autodiff.listen cimport listened
 from autodiff.modes cimport Modes, modes
 from autodiff.plan cimport Prepared, prepare, view_of
 from autodiff.record cimport on_tape, record_few
+from autodiff.storage cimport detours, wrote
 from autodiff.tensor cimport Tensor, binary_t, new_tensor
 from kernels.launch cimport BOOL, FLOAT32, OK, Buf, Launch
 
@@ -94,7 +94,7 @@ cdef object apply1(Bound b, Tensor x):
     cdef Buf* bufs[2]
     cdef Tensor out
     cdef int code
-    if (b.rule != LIKE_INPUT or b.default_attrs or b.nout != 1 or b.nres or listened or b.alias
+    if (b.rule != LIKE_INPUT or b.default_attrs or b.nout != 1 or b.nres or detours or b.alias
             or (m.tangents and x.dual is not None) or (b.to_float and x.buf.dtype < FLOAT32)
             or x.buf.dtype == BOOL or not b.strided or b.into >= 0 or b.writes):
         promote = b.to_float and x.buf.dtype < FLOAT32
@@ -119,7 +119,7 @@ cdef object apply2(Bound b, Tensor x, Tensor y):
     cdef Tensor out
     cdef Py_ssize_t shape[8]
     cdef int ndim, code, needs
-    if (b.rule < BROADCAST or x.buf.dtype != y.buf.dtype or x.buf.dtype == BOOL or listened
+    if (b.rule < BROADCAST or x.buf.dtype != y.buf.dtype or x.buf.dtype == BOOL or detours
             or (m.tangents and (x.dual is not None or y.dual is not None))
             or (b.to_float and x.buf.dtype < FLOAT32) or b.default_attrs or b.nres
             or not b.expands or b.into >= 0 or b.writes):
@@ -173,6 +173,8 @@ cdef object apply(Bound b, list inputs, tuple attrs):
     if b.into >= 0:
         return apply_into(b, p, inputs, attrs, needs)
     if b.alias:
+        if detours:
+            refuse_dry(b, inputs[:1])
         outputs = [view_of(<Tensor>inputs[0], p)]
     else:
         outputs = []
@@ -184,7 +186,7 @@ cdef object apply(Bound b, list inputs, tuple attrs):
         launch(b, p, outputs, inputs, attrs)
         for k in b.writes:
             if inputs[k] is not None:
-                (<Tensor>inputs[k]).storage.version += 1
+                wrote((<Tensor>inputs[k]).storage)
     if needs:
         on_tape(b, inputs, outputs, attrs, needs)
     n = len(outputs) - b.nres

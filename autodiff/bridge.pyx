@@ -25,14 +25,17 @@ def make(data, dtype=None, category="input"):
     if type(data) is float and dtype is not None and dtype.kind == "f":     # the commonest
         t = new_tensor(dtypes.CODE[dtype], 0, NULL)
         value = data
-        if t.buf.dtype == FLOAT32:
+        if t.storage.dry:
+            pass
+        elif t.buf.dtype == FLOAT32:
             (<float*>t.buf.data)[0] = <float>value
         else:
             (<double*>t.buf.data)[0] = value
         return t
     array = np.asarray(data, dtype=None if dtype is None else dtypes.as_dtype(dtype))
     t = empty(array.shape, dtypes.as_dtype(array.dtype), category)
-    ndarray_of(t, cnp.NPY_ARRAY_WRITEABLE)[...] = array
+    if not t.storage.dry:
+        ndarray_of(t, cnp.NPY_ARRAY_WRITEABLE)[...] = array
     return t
 
 

@@ -8,6 +8,7 @@ cdef enum:
 
 cdef int fail(Bound b, int code, Launch* L) except -1
 cdef int launch(Bound b, Prepared p, list outputs, list inputs, tuple attrs) except -1
+cdef int refuse_dry(Bound b, list tensors) except -1
 cdef Tensor dense_copy(Tensor t)
 
 cdef inline int fill(Launch* L, Bound b, Buf** bufs, int nout, int nin) except -1:

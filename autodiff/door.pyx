@@ -1,7 +1,7 @@
 """The door: buffers laid out, scratch taken, the kernel run, its answer made an error.
 
 Invariant: every write of the engine is a launch and passes `go`; a kernel allocates nothing and
-trusts that dtype, layout and size were checked here.
+trusts that dtype, layout and size were checked here, and that its buffers have bytes.
 """
 
 from libc.stdint cimport int64_t
@@ -11,14 +11,14 @@ from autodiff.bound cimport Bound, bound
 from autodiff.layout cimport blas_ready, expand, same_shape
 from autodiff.listen cimport listened, tell
 from autodiff.plan cimport Prepared, prepare
-from autodiff.storage cimport scratch_alloc, scratch_free
+from autodiff.storage cimport detours, in_dry_run, scratch_alloc, scratch_free
 from autodiff.tensor cimport Tensor, bare, new_tensor
 from kernels.launch cimport BAD_DTYPE, BAD_INDEX, OK, Buf, Launch, num_threads
 
 import time
 
 from . import call, dtypes, modes
-from .errors import DtypeError, IndexRangeError, ValueRangeError
+from .errors import DryRunError, DtypeError, IndexRangeError, ValueRangeError
 
 
 cdef int fail(Bound b, int code, Launch* L) except -1:
@@ -36,8 +36,20 @@ cdef int fail(Bound b, int code, Launch* L) except -1:
     raise ValueRangeError(f"{name}: a value is out of range{where}")
 
 
+cdef int refuse_dry(Bound b, list tensors) except -1:
+    """DryRunError for a dry tensor outside of a dry run."""
+    if not in_dry_run():
+        for t in tensors:
+            if t is not None and (<Tensor>t).storage.dry:
+                raise DryRunError.outside(b.op.name, t)
+    return 0
+
+
 cdef int launch(Bound b, Prepared p, list outputs, list inputs, tuple attrs) except -1:
-    """Lay the buffers out for the kernel, take scratch, run, tell the listeners."""
+    """Lay the buffers out for the kernel, take scratch, run, tell the listeners.
+
+    In a dry run everything but the run.
+    """
     cdef int k, j, code, nout = len(outputs), nin = len(inputs), total = nout + nin
     cdef Buf* few[16]
     cdef Buf wide[8]
@@ -48,6 +60,10 @@ cdef int launch(Bound b, Prepared p, list outputs, list inputs, tuple attrs) exc
     cdef Py_ssize_t n = 1
     cdef list given = inputs
     cdef bytearray room_for = None
+    cdef bint dry = False
+    if detours:
+        refuse_dry(b, outputs + inputs)
+        dry = in_dry_run()
     if total > 16:
         room_for = bytearray(total * sizeof(Buf*))
         bufs = <Buf**><char*>room_for
@@ -90,9 +106,9 @@ cdef int launch(Bound b, Prepared p, list outputs, list inputs, tuple attrs) exc
         if L.work_bytes:
             L.work = scratch_alloc(L.work_bytes)
     start = time.perf_counter() if listened else 0.0
-    code = go(&L, n)
-    seconds = time.perf_counter() - start if listened else 0.0
-    if L.work != NULL:
+    code = OK if dry else go(&L, n)
+    seconds = time.perf_counter() - start if listened and not dry else 0.0
+    if L.work_bytes:
         scratch_free(<char*>L.work, L.work_bytes)
     if code != OK:
         fail(b, code, &L)

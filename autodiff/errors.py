@@ -49,6 +49,23 @@ class OutOfMemoryError(AutodiffError, MemoryError):
     """The pool cannot get the bytes that an operation asks for."""
 
 
+class DryRunError(AutodiffError, RuntimeError):
+    """Values were asked of a tensor of a dry run, or it was used outside of one."""
+
+    @classmethod
+    def no_values(cls, name, tensor):
+        """The error of an operation that cannot do without the values of `tensor`."""
+        return cls(f"{name}: needs the values of a {tensor.dtype} tensor of shape {tensor.shape}, "
+                   "which a dry run does not compute; leave out of it what depends on values, or "
+                   "run it without `ad.dry_run()`")
+
+    @classmethod
+    def outside(cls, name, tensor):
+        """The error of using `tensor` where nothing is dry."""
+        return cls(f"{name}: a tensor of shape {tensor.shape} was made in a dry run and has no "
+                   "values; use it inside `with ad.dry_run():`, or make it again outside")
+
+
 class NonFiniteError(AutodiffError, ArithmeticError):
     """Anomaly mode met a NaN or an infinity."""
 

@@ -10,16 +10,16 @@ from libc.stdint cimport int64_t
 from autodiff.bound cimport Bound, bound
 from autodiff.door cimport dense_copy, fail, fill, go, launch
 from autodiff.layout cimport expand, same_layout, same_shape
-from autodiff.listen cimport listened
 from autodiff.modes cimport Modes, modes
 from autodiff.plan cimport Prepared, prepare, view_of
 from autodiff.record cimport hear, record
+from autodiff.storage cimport detours, in_dry_run, wrote
 from autodiff.tape cimport Leaf, Record
 from autodiff.tensor cimport Tensor, bare
 from kernels.launch cimport FLOAT32, OK, Buf, Launch
 
 from . import call
-from .errors import DtypeError, InPlaceError, ShapeError
+from .errors import DryRunError, DtypeError, InPlaceError, ShapeError
 
 cdef extern from *:
     Py_ssize_t Py_REFCNT(PyObject*)     # of a pointer: an object argument would count itself
@@ -38,7 +38,7 @@ cdef object apply_into(Bound b, Prepared p, list inputs, tuple attrs, int64_t ne
     if needs:
         r = record(b, _before_write(b, inputs, needs), [x], attrs, needs)
     launch(b, p, [region], inputs, attrs)
-    x.storage.version += 1
+    wrote(x.storage)
     if needs:
         x.node, x.index = r, 0
         if m.tapes != NULL:
@@ -92,6 +92,9 @@ cdef int _check_write(Bound b, Tensor x, int64_t needs) except -1:
     if isinstance(x.node, Leaf):
         raise InPlaceError(f"{name}: a leaf that requires a gradient cannot be changed in place "
                            "while recording; use `with ad.no_grad():`, or write to a copy")
+    if detours and not x.storage.dry and in_dry_run():
+        raise DryRunError(f"{name}: in a dry run a tensor made outside keeps its values and its "
+                          "place on the tape; write to a copy of it")
     if Py_REFCNT(<PyObject*>x.storage) > 1 + x.storage.handles:
         raise InPlaceError(f"{name}: another live tensor is a view of the same memory (or an "
                            "array from its numpy() is still alive), and its gradient would be "
@@ -109,10 +112,10 @@ cdef bint add_in_place(Tensor into, Tensor g) except -1:
     cdef list inputs
     if _add is None:
         _add, _add_ = bound("add"), bound("add_")
-    if listened:                            # the long way, by handles off the tape
+    if detours:                             # the long way, by handles off the tape
         inputs = [bare(into), bare(g)]
         launch(_add_, prepare(_add_, inputs, ()), inputs[:1], inputs, ())
-        into.storage.version += 1
+        wrote(into.storage)
         return True
     bufs[0] = bufs[1] = &into.buf
     bufs[2] = &g.buf
@@ -125,5 +128,5 @@ cdef bint add_in_place(Tensor into, Tensor g) except -1:
     code = go(&L, into.buf.n)
     if code != OK:
         fail(_add, code, &L)
-    into.storage.version += 1
+    wrote(into.storage)
     return True

@@ -7,7 +7,7 @@ by name.  Invariant: no gradient is lost and no meaning changed silently.
 import numpy as np
 
 from . import core, dtypes
-from .errors import ArgumentError, GradientError, ValueRangeError
+from .errors import ArgumentError, DryRunError, GradientError, ValueRangeError
 from .op import registry
 
 # Names that differ. Where only the meaning differs (np.split, np.round), there is no answer.
@@ -75,6 +75,8 @@ def namespace(self, api_version=None):
 def dlpack(self, *, stream=None, **kwargs):
     if self.node is not None:
         raise GradientError("__dlpack__: this tensor requires a gradient; use t.detach()")
+    if self.is_dry:
+        raise DryRunError.no_values("__dlpack__", self)
     return self._array().__dlpack__(**kwargs)
 
 
@@ -101,6 +103,8 @@ def deep_copy(self, memo):
 def reduce(self, protocol=None):
     """Pickle a leaf as its values, kind and requires_grad: no gradient, no tape."""
     _need_leaf("pickle", self)
+    if self.is_dry:
+        raise DryRunError.no_values("pickle", self)
     return restore, (np.array(self.numpy()), self.category, self.requires_grad)
 
 

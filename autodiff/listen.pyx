@@ -1,18 +1,18 @@
 """Who listens to launches, and what they are told: an Event for each.
 
-Invariant: `listened` is true exactly while there is a listener, so that nobody listening costs
-one branch a launch.
+Invariant: `listened` is true exactly while there is a listener, which is one reason to take no
+shortcut (storage.pxd), so that nobody listening costs one branch a launch.
 """
 
 cimport cython
 
 from autodiff.bound cimport Bound
-from autodiff.storage cimport Storage, new_storage
+from autodiff.storage cimport Storage, detour, in_dry_run, new_storage
 from autodiff.tensor cimport Tensor
 from kernels.launch cimport OK, Buf, Launch
 
 from . import modes
-from .errors import AutodiffError
+from .errors import AutodiffError, DryRunError
 
 cdef list _listeners = []           # of all threads
 cdef bint listened = False
@@ -33,11 +33,15 @@ cdef class LaunchCopy:
     cdef bytearray bufs, pointers
     cdef list held
     cdef Storage work
+    cdef bint dry
     cdef readonly str name
 
     def replay(self):
         """Run the kernel on the same buffers; no Python, no allocation inside."""
         cdef int code
+        if self.dry:
+            raise DryRunError(f"replay: {self.name} was launched in a dry run, on buffers without "
+                              "bytes; record the launches of a real run")
         with nogil:
             code = self.L.run(&self.L)
         if code != OK:
@@ -49,7 +53,7 @@ cdef LaunchCopy _copy_launch(Bound b, Launch* L, list tensors):
     cdef int k, n = L.nin + L.nout
     cdef Buf* bufs
     cdef Buf** pointers
-    c.name = b.op.name
+    c.name, c.dry = b.op.name, in_dry_run()
     c.bufs, c.pointers = bytearray(n * sizeof(Buf)), bytearray(n * sizeof(Buf*))
     bufs, pointers = <Buf*><char*>c.bufs, <Buf**><char*>c.pointers
     c.L = L[0]
@@ -79,13 +83,17 @@ cdef int tell(Bound b, plan, list inputs, list given, list outputs, tuple attrs,
 
 def listen(listener):
     """Call listener(event) after each launch of any thread."""
-    global listened
     _listeners.append(listener)
-    listened = True
+    _note()
 
 
 def unlisten(listener):
     """Stop calling `listener`."""
-    global listened
     _listeners[:] = [f for f in _listeners if f != listener]
+    _note()
+
+
+cdef void _note():
+    global listened
+    detour(<int>bool(_listeners) - <int>listened)
     listened = bool(_listeners)

@@ -6,6 +6,7 @@ Invariant: `tensor` always copies; `from_numpy` and DLPack share, and say so.
 import numpy as np
 
 from . import call, core, dtypes
+from .dry import dry_array
 from .errors import ArgumentError, AutodiffError, DtypeError, ShapeError, ValueRangeError
 
 __all__ = ["from_dlpack", "from_numpy", "parameter", "tensor"]
@@ -20,7 +21,7 @@ def tensor(data, dtype=None, requires_grad=False):
     if not isinstance(requires_grad, (bool, np.bool_)):
         raise ArgumentError(f"tensor: requires_grad must be a bool, got {requires_grad!r}")
     if isinstance(data, core.Tensor):
-        data = data.numpy()
+        data = dry_array(data) if data.is_dry and core.dry_runs() else data.numpy()
     array = call.as_array("tensor", data)
     if array.ndim > 8:
         raise ShapeError(f"tensor: at most 8 dimensions, got shape {array.shape}")

@@ -21,7 +21,8 @@ def stats():
     """Counts as a dict, in bytes.
 
     "live": {category: bytes}, "live_bytes", "live_blocks", "peak_bytes", "peak": {category: bytes
-    at the moment of the peak}, and the pool's "slack_bytes" (rounding), "held_bytes" (free blocks
+    at the moment of the peak}, "dry_bytes" (of the live ones: what a dry run counts without
+    taking it), and the pool's "slack_bytes" (rounding), "held_bytes" (free blocks
     kept for reuse), "reserved_bytes" (all that it holds from the system).
     """
     found = core.memory_stats()
@@ -233,5 +234,5 @@ def reconcile():
     with open("/proc/self/statm") as file:
         resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     found = core.memory_stats()
-    return Reconciliation(resident, found["live_bytes"], found["slack_bytes"],
-                          found["held_bytes"])
+    return Reconciliation(resident, found["live_bytes"] - found["dry_bytes"],
+                          found["slack_bytes"], found["held_bytes"])

@@ -7,7 +7,7 @@ one table; NumPy's protocols are answered here.  Invariant: nothing here looks i
 import numpy as np
 
 from . import call, core, dtypes, interop
-from .errors import ArgumentError, DtypeError, GradientError, InPlaceError, ShapeError
+from .errors import ArgumentError, DryRunError, DtypeError, GradientError, InPlaceError, ShapeError
 from .guard import cotangent, need_callable
 from .op import registry
 from .ops import index as _index
@@ -141,12 +141,19 @@ def item(self):
     """The one element as a Python number; ShapeError for more than one."""
     if self.size != 1:
         raise ShapeError(f"item: expected one element, got shape {self.shape}")
+    _need_values("item", self)
     return self.numpy().reshape(()).item()
 
 
 def tolist(self):
     """Nested lists of Python numbers."""
+    _need_values("tolist", self)
     return self.numpy().tolist()
+
+
+def _need_values(name, t):
+    if t.is_dry:
+        raise DryRunError.no_values(name, t)
 
 
 class writable:
@@ -160,6 +167,7 @@ class writable:
         if core.is_grad_enabled() and t.node is not None:
             raise InPlaceError("writable: this tensor requires a gradient, and the engine cannot "
                                "see what an ndarray write does; use `with ad.no_grad():`")
+        _need_values("writable", t)
         return t._array()
 
     def __exit__(self, *exc):
@@ -223,8 +231,10 @@ def _float(self, dtype):
 # Python and NumPy protocols -------------------------------------------------------------------
 
 def _repr(self):
-    text = np.array2string(self.numpy(), separator=", ", prefix="tensor(", threshold=100)
-    notes = [text]
+    if self.is_dry:
+        notes = [f"no values, shape={self.shape}"]
+    else:
+        notes = [np.array2string(self.numpy(), separator=", ", prefix="tensor(", threshold=100)]
     if self.dtype not in (dtypes.get_default_dtype(), dtypes.int64, dtypes.bool_):
         notes.append(f"dtype={self.dtype}")
     if self.node is not None:
@@ -246,6 +256,7 @@ def _bool(self):
     if self.size != 1:
         raise ShapeError(f"the truth of a tensor of shape {self.shape} is ambiguous; use ad.any "
                          "or ad.all")
+    _need_values("bool", self)
     return bool(item(self))
 
 
@@ -265,6 +276,7 @@ def _contains(self, value):
     if value.ndim:
         raise ArgumentError(f"in: expected a number to look for, got an array of shape "
                             f"{value.shape}")
+    _need_values("in", self)
     return bool((self.numpy() == value).any())
 
 

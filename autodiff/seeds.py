@@ -4,13 +4,15 @@ Invariant: what reaches a core's `sweep` are Tensors, as many seeds as outputs, 
 on the tape.
 """
 
-from .errors import ArgumentError, GradientError
+from .errors import ArgumentError, DryRunError, GradientError
 
 
 def backward(roots, seeds, retain_graph=False, create_graph=False):
     """Accumulate d roots / d leaf into `.grad` of every leaf."""
     from .core import sweep
-    sweep(list(roots), list(seeds), None, retain_graph or create_graph, create_graph)
+    roots, seeds = list(roots), list(seeds)
+    _refuse_dry("backward", roots)
+    sweep(roots, seeds, None, retain_graph or create_graph, create_graph)
 
 
 def gradients(outputs, inputs, seeds=None, retain_graph=None, create_graph=False,
@@ -29,6 +31,7 @@ def gradients(outputs, inputs, seeds=None, retain_graph=None, create_graph=False
             raise GradientError(f"gradients: input {k} does not require a gradient; make it with "
                                 "requires_grad=True before it is used")
     seeds = [seed(o) if s is None else s for o, s in zip(outputs, seeds)]
+    _refuse_dry("gradients", outputs)
     keep = create_graph if retain_graph is None else retain_graph
     found = sweep(outputs, seeds, inputs, keep, create_graph)
     for k, g in enumerate(found):
@@ -36,6 +39,15 @@ def gradients(outputs, inputs, seeds=None, retain_graph=None, create_graph=False
             raise GradientError(f"gradients: input {k} is not used in computing the outputs; pass "
                                 "allow_unused=True to get None for it")
     return found
+
+
+def _refuse_dry(name, outputs):
+    """DryRunError for a tape that was recorded in a dry run, outside of one."""
+    from .core import dry_runs
+    for out in outputs:
+        if out.is_dry and not dry_runs():
+            raise DryRunError(f"{name}: the output was computed in a dry run; differentiate it "
+                              "inside, or compute it again outside")
 
 
 def seed(out):

@@ -2,7 +2,7 @@
 """Storage owns bytes, and the ledger counts them by category.
 
 Invariant: at every moment the categories' bytes add up to the total, and the total is what the
-pool has handed out to Storages and scratch.
+pool has handed out to Storages and scratch, plus what a dry run counts without taking it.
 """
 
 cimport cython
@@ -20,9 +20,34 @@ CATEGORY_NAMES = ("temporary", "saved", "input", "gradient", "optimizer state", 
 cdef struct Ledger:
     Py_ssize_t live[7]
     Py_ssize_t at_peak[7]
-    Py_ssize_t total, peak, blocks
+    Py_ssize_t total, peak, blocks, dry
 
 cdef Ledger ledger
+
+cdef extern from *:
+    """
+    static __thread int ad_dry_runs;        /* this thread is inside so many */
+    """
+    int ad_dry_runs
+
+cdef int detours = 0
+
+
+cdef void detour(int change) noexcept:
+    global detours
+    detours += change
+
+
+cdef bint in_dry_run() noexcept:
+    return ad_dry_runs > 0
+
+
+def dry_runs(int change=0):
+    """Enter (1) or leave (-1) a dry run of this thread; returns how many it is inside."""
+    global ad_dry_runs
+    ad_dry_runs += change
+    detour(change)
+    return ad_dry_runs
 
 
 cdef inline void _count(int category, Py_ssize_t nbytes) noexcept:
@@ -48,15 +73,26 @@ cdef class Storage:
             ledger.total -= self.nbytes
             ledger.blocks -= 1
             pool_free(self.ptr, self.nbytes)
+        elif self.dry:
+            ledger.live[self.counted] -= self.nbytes
+            ledger.total -= self.nbytes
+            ledger.dry -= self.nbytes
+            ledger.blocks -= 1
+            detour(-1)
 
 
 cdef Storage new_storage(Py_ssize_t nbytes):
     cdef Storage s = Storage.__new__(Storage)
     s.nbytes = nbytes
-    s.ptr = pool_alloc(nbytes)
-    if s.ptr == NULL:
-        raise OutOfMemoryError(f"autodiff: out of memory: asked for {nbytes} bytes, "
-                          f"{ledger.total} are in use")
+    if detours and in_dry_run():
+        s.dry = True
+        ledger.dry += nbytes
+        detour(1)
+    else:
+        s.ptr = pool_alloc(nbytes)
+        if s.ptr == NULL:
+            raise OutOfMemoryError(f"autodiff: out of memory: asked for {nbytes} bytes, "
+                                   f"{ledger.total - ledger.dry} are in use")
     ledger.blocks += 1
     _count(TEMPORARY, nbytes)
     return s
@@ -76,10 +112,13 @@ cdef void recount(Storage s) noexcept:
         s.counted = now
 
 
-cdef char* scratch_alloc(Py_ssize_t nbytes) except NULL:
-    cdef char* p = pool_alloc(nbytes)
-    if p == NULL:
-        raise OutOfMemoryError(f"autodiff: out of memory: asked for {nbytes} bytes of scratch")
+cdef char* scratch_alloc(Py_ssize_t nbytes) except? NULL:
+    """Scratch for a launch; in a dry run NULL, but counted."""
+    cdef char* p = NULL
+    if not (detours and in_dry_run()):
+        p = pool_alloc(nbytes)
+        if p == NULL:
+            raise OutOfMemoryError(f"autodiff: out of memory: asked for {nbytes} bytes of scratch")
     _count(TEMPORARY, nbytes)
     return p
 
@@ -87,14 +126,15 @@ cdef char* scratch_alloc(Py_ssize_t nbytes) except NULL:
 cdef void scratch_free(char* p, Py_ssize_t nbytes) noexcept:
     ledger.live[TEMPORARY] -= nbytes
     ledger.total -= nbytes
-    pool_free(p, nbytes)
+    if p != NULL:
+        pool_free(p, nbytes)
 
 
 def memory_stats():
     """Live and peak bytes by category, exact, and what the pool holds beside them."""
     pool = _pool.stats()
     return {"live": dict(zip(CATEGORY_NAMES, ledger.live)), "live_bytes": ledger.total,
-            "live_blocks": ledger.blocks, "peak_bytes": ledger.peak,
+            "live_blocks": ledger.blocks, "dry_bytes": ledger.dry, "peak_bytes": ledger.peak,
             "peak": dict(zip(CATEGORY_NAMES, ledger.at_peak)),
             "slack_bytes": pool["slack_bytes"], "held_bytes": pool["held_bytes"],
             "reserved_bytes": pool["reserved_bytes"]}

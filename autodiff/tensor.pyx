@@ -8,14 +8,14 @@ cimport cython
 cimport numpy as cnp
 from cpython.ref cimport Py_INCREF
 
-from autodiff.storage cimport Storage, new_storage, recount
+from autodiff.storage cimport Storage, detours, in_dry_run, new_storage, recount, wrote
 from autodiff.tape cimport Leaf, Node, Record
-from kernels.launch cimport FLOAT32, itemsize
+from kernels.launch cimport FLOAT32, Buf, itemsize
 
 import numpy as np
 
 from . import dtypes
-from .errors import ArgumentError, DtypeError, InPlaceError, ShapeError
+from .errors import ArgumentError, DryRunError, DtypeError, InPlaceError, ShapeError
 from .storage import CATEGORY_NAMES
 
 cnp.import_array()
@@ -83,6 +83,11 @@ cdef class Tensor:
     @property
     def is_contiguous(self):
         return self.dense
+
+    @property
+    def is_dry(self):
+        """True for a tensor of a dry run: it has a shape, but no values."""
+        return self.storage.dry
 
     @property
     def category(self):
@@ -157,10 +162,12 @@ cdef class Tensor:
         """A writable ndarray over the bytes (for `writable()`)."""
         if self.storage.readonly:
             raise InPlaceError("writable: the tensor shares read-only memory; copy it first")
-        return ndarray_of(self, cnp.NPY_ARRAY_WRITEABLE)
+        array = ndarray_of(self, cnp.NPY_ARRAY_WRITEABLE)
+        # What a dry run writes to a tensor made outside is lost.
+        return array.copy() if detours and in_dry_run() else array
 
     def _bump(self):
-        self.storage.version += 1
+        wrote(self.storage)
 
     @property
     def storage_id(self):
@@ -172,8 +179,21 @@ cdef class Tensor:
         """Bytes of the whole storage, of which a view may show a part."""
         return self.storage.nbytes
 
+    def _overlaps(self, Tensor other):
+        """True if the two may show the same bytes."""
+        cdef char* mine[2]
+        cdef char* others[2]
+        if self.storage.dry or other.storage.dry:
+            if self.storage is not other.storage:
+                return False
+        _extent(&self.buf, mine)
+        _extent(&other.buf, others)
+        return mine[0] < others[1] and others[0] < mine[1]
+
     def data_ptr(self):
         """Address of the first element."""
+        if self.storage.dry:
+            raise DryRunError.no_values("data_ptr", self)
         return <size_t>self.buf.data
 
     def __add__(self, other):
@@ -325,6 +345,14 @@ cdef class Tensor:
         return _operators["__repr__"](self)
 
 
+cdef void _extent(Buf* b, char** ends) noexcept:
+    """The first byte that a buffer shows, and the one after the last."""
+    cdef int k
+    ends[0], ends[1] = b.data, b.data + (itemsize(b.dtype) if b.n else 0)
+    for k in range(b.ndim if b.n else 0):
+        ends[b.strides[k] > 0] += b.strides[k] * (b.shape[k] - 1)
+
+
 cdef Py_ssize_t MOST = 1 << 47          # bytes; no process can address more
 
 
@@ -367,6 +395,8 @@ cdef object ndarray_of(Tensor t, int flags):
     cdef cnp.npy_intp dims[8]
     cdef cnp.npy_intp steps[8]
     cdef int k
+    if t.storage.dry:
+        raise DryRunError.no_values("numpy", t)
     for k in range(t.buf.ndim):
         dims[k], steps[k] = t.buf.shape[k], t.buf.strides[k]
     array = _PyArray_New(_PyArray_Type, t.buf.ndim, dims, NUMPY_TYPE[t.buf.dtype], steps,

@@ -11,7 +11,14 @@ import numpy as np
 
 from .. import dtypes
 from ..call import as_array
-from ..errors import ArgumentError, DtypeError, IndexRangeError, ShapeError, ValueRangeError
+from ..errors import (
+    ArgumentError,
+    DryRunError,
+    DtypeError,
+    IndexRangeError,
+    ShapeError,
+    ValueRangeError,
+)
 from ..infer import broadcast_shape, normal_axis
 from ..op import registry
 from .gather import gather, ravel_index, scatter_
@@ -49,7 +56,7 @@ def setitem_key(x, key, value):
         key = (key,)
     if not hasattr(value, "numpy"):
         value = _values(value, x.dtype)
-    if hasattr(value, "numpy") and np.may_share_memory(value.numpy(), x.numpy()):
+    if hasattr(value, "_overlaps") and value._overlaps(x):
         value = copy(value)                 # it may overlap what is written
     if not any(map(_is_array, key)):
         region = basic_view("setitem", x, key)[1][0]
@@ -209,6 +216,8 @@ def _flat_region(x, key):
 def nonzero(x):
     """Where `x` is not zero: a tuple of int64 index arrays, one for each axis."""
     from .creation import asarray
+    if getattr(x, "is_dry", False):
+        raise DryRunError.no_values("nonzero", x)
     values = x.numpy() if hasattr(x, "numpy") else np.asarray(x)
     if values.ndim == 0:
         raise ShapeError("nonzero: needs at least 1 dimension, got shape ()")

@@ -8,9 +8,10 @@ core's oracle.  Read in this order: tape.py, tensor.py, apply.py, sweep.py
 
 from .apply import bind, custom_record
 from .ledger import memory_stats, reset_peak, trim
-from .modes import (current_phase, current_scope, enable_grad, is_grad_enabled, listen,
-                    listen_sweep, listen_tape, no_grad, pop_scope, push_scope, set_grad_enabled,
-                    set_phase, set_tangents, unlisten, unlisten_sweep, unlisten_tape)
+from .modes import (current_phase, current_scope, dry_runs, enable_grad, is_grad_enabled,
+                    listen, listen_sweep, listen_tape, no_grad, pop_scope, push_scope,
+                    set_grad_enabled, set_phase, set_tangents, unlisten, unlisten_sweep,
+                    unlisten_tape)
 from .sweep import sweep
 from .tape import Leaf, Record
 from .tensor import Storage, Tensor, empty, from_numpy, make, set_method, set_operator

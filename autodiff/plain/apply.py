@@ -12,6 +12,7 @@ import numpy as np
 from .. import call, dtypes
 from ..errors import (
     AutodiffError,
+    DryRunError,
     DtypeError,
     IndexRangeError,
     InPlaceError,
@@ -57,6 +58,7 @@ def infer(block, inputs, attrs):
 
 def apply(block, inputs, attrs):
     """Run one operation on Tensors."""
+    _refuse_dry(block, inputs)
     plan = infer(block, inputs, attrs)
     if block.alias and plan.view is None:
         from ..op import registry
@@ -80,6 +82,13 @@ def apply(block, inputs, attrs):
     if not block.outputs:
         return None
     return outputs[0] if len(outputs) == 1 and not block.variadic_out else tuple(outputs)
+
+
+def _refuse_dry(block, inputs):
+    """DryRunError for a dry tensor outside of a dry run."""
+    for x in inputs if not modes.dry else ():
+        if x is not None and x.is_dry:
+            raise DryRunError.outside(block.name, x)
 
 
 def custom_record(block, inputs, outputs, attrs, needs=None):
@@ -149,6 +158,8 @@ class Event(NamedTuple):
 
 def _twin(block, plan, inputs):
     """Run the kernel's numpy twin; its result and the seconds that it took."""
+    if modes.dry:
+        return None, 0.0
     import kernels.reference
     arrays = [None if x is None else x.data for x in inputs]
     start = time.perf_counter()
@@ -171,19 +182,21 @@ def _tell(block, plan, inputs, outputs, attrs, seconds):
 def _run(block, plan, inputs, attrs):
     result, seconds = _twin(block, plan, inputs)
     result = list(result) if isinstance(result, tuple) else [result]
-    written = [block.inputs.index(n) for n in block.writes]
-    if written:
-        for k, new in zip(written, result[len(result) - len(written):]):
-            if inputs[k] is not None:       # an optional one may be absent
-                inputs[k].data[...] = new
-                inputs[k].storage.version += 1
-        result = result[:len(result) - len(written)]
+    written = [inputs[block.inputs.index(name)] for name in block.writes]
+    for at, x in enumerate(written, len(result) - len(written)):
+        if x is not None:                   # an optional one may be absent
+            if not modes.dry:
+                x.data[...] = result[at]
+            x.storage.wrote()
     outputs = []
-    for (shape, dtype), array in zip(plan.outputs, result):
-        array = np.asarray(array)
-        if array.shape != tuple(shape):
-            array = np.broadcast_to(array, shape)
-        array = np.array(array, dtype=dtype, order="C", copy=True)
+    for k, (shape, dtype) in enumerate(plan.outputs):
+        if modes.dry:
+            array = np.empty(shape, dtype)
+        else:
+            array = np.asarray(result[k])
+            if array.shape != tuple(shape):
+                array = np.broadcast_to(array, shape)
+            array = np.array(array, dtype=dtype, order="C", copy=True)
         outputs.append(Tensor.wrap(array, Storage(array)))
     if listeners:
         _tell(block, plan, inputs, outputs, attrs, seconds)
@@ -208,8 +221,9 @@ def _into(block, plan, inputs, attrs, needs):
             kept[position]._place(x.node, x.index)
         record = Record(block, kept, attrs, needs, (x.shape,), (x.dtype,))
         record.save(kept, [x])
-    region.data[...] = result
-    x.storage.version += 1
+    if not modes.dry:
+        region.data[...] = result
+    x.storage.wrote()
     if listeners:
         _tell(block, plan, inputs, [region], attrs, seconds)
     if needs:
@@ -233,6 +247,9 @@ def check_write(name, x, needs):
     if x.node is not None and x.node.is_leaf:
         raise InPlaceError(f"{name}: a leaf that requires a gradient cannot be changed in place "
                            "while recording; use `with ad.no_grad():`, or write to a copy")
+    if modes.dry and not x.is_dry:
+        raise DryRunError(f"{name}: in a dry run a tensor made outside keeps its values and its "
+                          "place on the tape; write to a copy of it")
     if len(x.storage.tensors) > 1:
         raise InPlaceError(f"{name}: another live tensor is a view of the same memory, and its "
                            "gradient would be silently wrong; write to a copy")

@@ -10,7 +10,7 @@ CATEGORIES = ("temporary", "saved", "input", "gradient", "optimizer state", "buf
 class _Ledger:
     def __init__(self):
         self.live = dict.fromkeys(CATEGORIES, 0)
-        self.blocks = self.total = self.peak = 0
+        self.blocks = self.total = self.peak = self.dry = 0
         self.at_peak = dict(self.live)
 
     def count(self, category, nbytes, blocks=0):
@@ -35,8 +35,8 @@ ledger = _Ledger()
 def memory_stats():
     """Live and peak bytes by category; there is no pool, so nothing beside them."""
     return {"live": dict(ledger.live), "live_bytes": ledger.total, "live_blocks": ledger.blocks,
-            "peak_bytes": ledger.peak, "peak": dict(ledger.at_peak), "slack_bytes": 0,
-            "held_bytes": 0, "reserved_bytes": ledger.total}
+            "dry_bytes": ledger.dry, "peak_bytes": ledger.peak, "peak": dict(ledger.at_peak),
+            "slack_bytes": 0, "held_bytes": 0, "reserved_bytes": ledger.total - ledger.dry}
 
 
 def reset_peak():

@@ -14,6 +14,7 @@ class _Modes(threading.local):
     tangents = 0
     scope = ""
     phase = "forward"
+    dry = 0
     tapes = ()
     sweeps = ()
 
@@ -60,6 +61,12 @@ def enable_grad():
 def set_tangents(change):
     """Count the running `jvp`s of this thread up or down."""
     modes.tangents += change
+
+
+def dry_runs(change=0):
+    """Enter (1) or leave (-1) a dry run of this thread; returns how many it is inside."""
+    modes.dry += change
+    return modes.dry
 
 
 def current_scope():

@@ -9,28 +9,40 @@ import weakref
 import numpy as np
 
 from .. import dtypes
-from ..errors import ArgumentError, DtypeError, InPlaceError, ShapeError
+from ..errors import ArgumentError, DryRunError, DtypeError, InPlaceError, ShapeError
 from .ledger import CATEGORIES, ledger
+from .modes import modes
 from .tape import Leaf
 
 
 class Storage:
-    """Owner of bytes: counts writes (`version`) and saves; knows the tensors that view it."""
+    """Owner of bytes: counts writes (`version`) and saves; knows the tensors that view it.
 
-    __slots__ = ("array", "version", "tensors", "foreign", "nbytes", "_saves", "_category",
+    One of a dry run has an array that nobody touches: the system gives it no memory.
+    """
+
+    __slots__ = ("array", "version", "tensors", "foreign", "dry", "nbytes", "_saves", "_category",
                  "_counted")
 
     def __init__(self, array, category="temporary", foreign=False):
         self.array, self.version, self._saves = array, 0, 0
         self.foreign, self.nbytes = foreign, array.nbytes
+        self.dry = modes.dry > 0 and not foreign
         self.tensors = weakref.WeakSet()
         self._category = self._counted = category
         if not foreign:
             ledger.count(category, self.nbytes, 1)
+            ledger.dry += self.nbytes if self.dry else 0
 
     def __del__(self):
         if not self.foreign:
             ledger.count(self._counted, -self.nbytes, -1)
+            ledger.dry -= self.nbytes if self.dry else 0
+
+    def wrote(self):
+        """Count a write; a dry run writes to nothing but what it made."""
+        if self.dry or not modes.dry:
+            self.version += 1
 
     @property
     def category(self):
@@ -92,6 +104,7 @@ class Tensor:
     strides = property(lambda self: self.data.strides)
     nbytes = property(lambda self: self.data.nbytes)
     version = property(lambda self: self.storage.version)
+    is_dry = property(lambda self: self.storage.dry)        # of a dry run: no values
     storage_id = property(lambda self: id(self.storage))       # the same for all views
     storage_nbytes = property(lambda self: self.storage.nbytes)
     is_leaf = property(lambda self: self.node is None or self.node.is_leaf)
@@ -144,8 +157,14 @@ class Tensor:
                                  f"{value.shape}")
         self.node.grad = value
 
+    def _overlaps(self, other):
+        """True if the two may show the same bytes."""
+        return np.may_share_memory(self.data, other.data)
+
     def data_ptr(self):
         """Address of the first element."""
+        if self.is_dry:
+            raise DryRunError.no_values("data_ptr", self)
         return self.data.ctypes.data
 
     def detach(self):
@@ -156,22 +175,21 @@ class Tensor:
         """Put this handle at a place on the tape (for the engine's own aliases)."""
         self.node, self.index = node, index
 
-    def _place(self, node, index):
-        """Put this handle at a place on the tape (for the engine's own aliases)."""
-        self.node, self.index = node, index
-
     def numpy(self):
         """The bytes as a read-only ndarray, without a copy."""
+        if self.is_dry:
+            raise DryRunError.no_values("numpy", self)
         view = self.data.view()
         view.flags.writeable = False
         return view
 
     def _array(self):
         """A writable ndarray over the bytes (for `writable()`)."""
-        return self.data
+        # What a dry run writes to a tensor made outside is lost.
+        return self.data.copy() if modes.dry else self.data
 
     def _bump(self):
-        self.storage.version += 1
+        self.storage.wrote()
 
     def __hash__(self):
         return id(self)
@@ -179,8 +197,13 @@ class Tensor:
 
 def make(data, dtype=None, category="input"):
     """A Tensor from a copy of `data`."""
-    array = np.array(data, dtype=None if dtype is None else dtypes.as_dtype(dtype), order="C")
-    array = np.ascontiguousarray(array).reshape(array.shape)
+    dtype = None if dtype is None else dtypes.as_dtype(dtype)
+    if modes.dry:
+        array = np.asarray(data, dtype)
+        array = np.empty(array.shape, array.dtype)
+    else:
+        array = np.array(data, dtype, order="C")
+        array = np.ascontiguousarray(array).reshape(array.shape)
     if array.ndim > 8:
         raise ShapeError(f"tensor: at most 8 dimensions, got {array.ndim}")
     dtypes.as_dtype(array.dtype)

@@ -10,15 +10,17 @@ from .errors import ArgumentError, DryRunError, GradientError
 def backward(roots, seeds, retain_graph=False, create_graph=False):
     """Accumulate d roots / d leaf into `.grad` of every leaf."""
     from .core import sweep
+    from .tapes import keeps
     roots, seeds = list(roots), list(seeds)
     _refuse_dry("backward", roots)
-    sweep(roots, seeds, None, retain_graph or create_graph, create_graph)
+    sweep(roots, seeds, None, retain_graph or create_graph or keeps(roots), create_graph)
 
 
 def gradients(outputs, inputs, seeds=None, retain_graph=None, create_graph=False,
               allow_unused=False):
     """Gradients of outputs with respect to inputs, as a list; `.grad` stays untouched."""
     from .core import Tensor, sweep
+    from .tapes import keeps
     outputs, inputs = list(outputs), list(inputs)
     seeds = [None] * len(outputs) if seeds is None else list(seeds)
     if len(seeds) != len(outputs):
@@ -33,7 +35,7 @@ def gradients(outputs, inputs, seeds=None, retain_graph=None, create_graph=False
     seeds = [seed(o) if s is None else s for o, s in zip(outputs, seeds)]
     _refuse_dry("gradients", outputs)
     keep = create_graph if retain_graph is None else retain_graph
-    found = sweep(outputs, seeds, inputs, keep, create_graph)
+    found = sweep(outputs, seeds, inputs, keep or keeps(outputs), create_graph)
     for k, g in enumerate(found):
         if g is None and not allow_unused:
             raise GradientError(f"gradients: input {k} is not used in computing the outputs; pass "

@@ -5,14 +5,17 @@ a tensor depends on.  Invariant: entries are plain data. Unless keep="saves" ask
 holds no record, no saved array and no tensor.
 """
 
+import weakref
 from dataclasses import dataclass, field
 
 from . import core, text
 from .errors import ArgumentError, GradientError
 
-__all__ = ["Entry", "Tape", "nodes"]
+__all__ = ["Entry", "Tape", "keeps", "nodes"]
 
 PREVIEW = 64        # elements up to which keep="values" copies an output
+
+_keeping = weakref.WeakSet()        # the live tapes of keep="saves"
 
 
 @dataclass(eq=False)
@@ -55,7 +58,8 @@ class Tape:
     """Notes what is recorded inside `with ad.Tape(keep=None) as tape:`.
 
     keep: None (names, shapes, lines alone), "values" (copies of small outputs, first elements and
-    range of larger ones), "saves" (the records and what they saved, also after backward).
+    range of larger ones), "saves" (the records and what they saved; as long as this Tape lives, a
+    backward through one of them releases nothing: it implies retain_graph).
     len, iteration, indexing, and a table when printed.
     """
 
@@ -63,6 +67,9 @@ class Tape:
         if keep not in (None, "values", "saves"):
             raise ArgumentError(f'Tape: keep must be None, "values" or "saves", got {keep!r}')
         self.keep, self.entries, self._listener = keep, [], None
+        self._serials = set()           # of the records held by keep="saves"
+        if keep == "saves":
+            _keeping.add(self)
 
     @classmethod
     def of(cls, *tensors):
@@ -98,6 +105,7 @@ class Tape:
             entry.values = tuple(a.copy() if a.size <= PREVIEW else None for a in arrays)
         elif self.keep == "saves":
             entry.record, entry.saves = record, saves
+            self._serials.add(record.serial)
         self.entries.append(entry)
 
     def __len__(self):
@@ -131,6 +139,14 @@ class Tape:
 
     def __repr__(self):
         return f"<Tape of {len(self)} records, {text.nbytes(self.saved_nbytes)} saved>"
+
+
+def keeps(outputs):
+    """True where a live Tape(keep="saves") holds a record behind `outputs`."""
+    if not _keeping:
+        return False
+    mine = {n.serial for n in nodes(*(t for t in outputs if t.node is not None))}
+    return any(not mine.isdisjoint(tape._serials) for tape in _keeping)
 
 
 def _bytes_of(saved):

@@ -26,6 +26,7 @@ def backward_op(name, inputs, doc, formula, flops=3, infer=None, samples=None, *
 
 
 def tanh_vjp(g, needs, out):
+    """tanh = sinh / cosh, so tanh' = (cosh^2 - sinh^2) / cosh^2 = 1 - tanh^2 = 1 - out^2."""
     return tanh_backward(g, out)
 
 
@@ -43,6 +44,7 @@ tanh_backward = backward_op("tanh", "g out", "Gradient of tanh from its output."
 
 
 def sigmoid_vjp(g, needs, out):
+    """s = 1 / (1 + e^-x), so s' = e^-x / (1 + e^-x)^2 = s (1 - s)."""
     return sigmoid_backward(g, out)
 
 
@@ -60,6 +62,7 @@ sigmoid_backward = backward_op("sigmoid", "g out", "Gradient of sigmoid from its
 
 
 def relu_vjp(g, needs, out):
+    """max(x, 0) has slope 1 where x > 0, which is where the output is positive, and else 0."""
     return relu_backward(g, out)
 
 

@@ -63,6 +63,7 @@ def with_integers(samples):
 # ---- arithmetic
 
 def add_vjp(g, needs):
+    """d(x + y) = dx + dy: each summand passes g on as it is."""
     return g if needs & 1 else None, g if needs & 2 else None
 
 
@@ -72,6 +73,7 @@ add = op("add", "x y", "Sum, elementwise, with broadcasting.", formula="x + y", 
 
 
 def subtract_vjp(g, needs):
+    """d(x - y) = dx - dy."""
     return g if needs & 1 else None, negative(g) if needs & 2 else None
 
 
@@ -82,6 +84,7 @@ subtract = op("subtract", "x y", "Difference, elementwise, with broadcasting.", 
 
 
 def multiply_vjp(g, needs, x, y):
+    """Product rule: d(x y) = y dx + x dy, so each factor gets g times the other one."""
     return g * y if needs & 1 else None, g * x if needs & 2 else None
 
 
@@ -92,6 +95,7 @@ multiply = op("multiply", "x y", "Product, elementwise, with broadcasting.", for
 
 
 def divide_vjp(g, needs, y, out):
+    """Quotient rule: d(x / y) = dx / y - (x / y) dy / y, and x / y is the output."""
     gx = g / y
     return gx if needs & 1 else None, negative(gx * out) if needs & 2 else None
 
@@ -128,6 +132,7 @@ remainder = op("remainder", "x y", "What floor division leaves; it has the sign 
 
 
 def pow_vjp(g, needs, x, y, out):
+    """Power rule: d(x^y) = y x^(y - 1) dx + x^y log(x) dy."""
     return (g * pow_slope(x, y) if needs & 1 else None,
             g * exponent_slope(x, y, out) if needs & 2 else None)
 
@@ -229,6 +234,7 @@ def separated(draw):
 
 
 def maximum_vjp(g, needs, x, y):
+    """max(x, y) follows the larger one: that one gets g, the other 0 (half each at a tie)."""
     return (select_greater(g, x, y) if needs & 1 else None,
             select_greater(g, y, x) if needs & 2 else None)
 
@@ -274,6 +280,7 @@ def where_infer(cond, x, y):
 
 
 def where_vjp(g, needs, cond):
+    """Each element was copied from x or from y: its gradient goes back to where it came from."""
     return (None, where(cond, g, 0.0) if needs & 2 else None,
             where(cond, 0.0, g) if needs & 4 else None)
 
@@ -358,6 +365,7 @@ def function(name, doc, formula, vjp=None, saves="x", low=-2.0, high=2.0, avoid=
 
 
 def negative_vjp(g, needs):
+    """d(-x) = -dx."""
     return negative(g)
 
 
@@ -366,6 +374,7 @@ negative = function("negative", "Negated.", "-x", negative_vjp, None, promote=No
 
 
 def abs_vjp(g, needs, x):
+    """|x| has slope 1 where x > 0 and -1 where x < 0."""
     return g * sign(x)
 
 
@@ -381,6 +390,7 @@ round = function("round", "Rounded to the nearest integer, halves to even; treat
 
 
 def square_vjp(g, needs, x):
+    """d(x^2) = 2 x dx."""
     return g * (x + x)
 
 
@@ -388,6 +398,7 @@ square = function("square", "Square.", "x^2", square_vjp, promote=None, infer=nu
 
 
 def sqrt_vjp(g, needs, out):
+    """d(x^(1/2)) = 1/2 x^(-1/2) dx = dx / (2 out): the output alone gives the slope."""
     return g / (out + out)
 
 
@@ -403,6 +414,7 @@ rsqrt = function("rsqrt", "Reciprocal of the square root.", "x^(-1/2)", rsqrt_vj
 
 
 def exp_vjp(g, needs, out):
+    """(e^x)' = e^x: the output is its own slope."""
     return g * out
 
 
@@ -417,6 +429,7 @@ expm1 = function("expm1", "e^x - 1, exact near 0.", "e^x - 1", expm1_vjp, "out")
 
 
 def log_vjp(g, needs, x):
+    """(log x)' = 1 / x."""
     return g / x
 
 
@@ -431,6 +444,7 @@ log1p = function("log1p", "log(1 + x), exact near 0.", "log(1 + x)", log1p_vjp, 
 
 
 def sin_vjp(g, needs, x):
+    """(sin x)' = cos x."""
     return g * cos(x)
 
 
@@ -438,6 +452,7 @@ sin = function("sin", "Sine of an angle in radians.", "sin x", sin_vjp)
 
 
 def cos_vjp(g, needs, x):
+    """(cos x)' = -sin x."""
     return negative(g * sin(x))
 
 

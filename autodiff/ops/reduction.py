@@ -98,6 +98,7 @@ def sum_infer(x, axis, keepdims):
 
 
 def sum_vjp(g, needs, x_shape, axis, keepdims):
+    """Each element enters the sum with slope 1, so each gets the g of its sum."""
     return spread(g, x_shape, axis, keepdims)
 
 
@@ -134,6 +135,7 @@ def mean_infer(x, axis, keepdims):
 
 
 def mean_vjp(g, needs, x_shape, axis, keepdims):
+    """Each of n elements enters the mean with slope 1 / n."""
     return spread(g * (1 / max_int(count(x_shape, axis))), x_shape, axis, keepdims)
 
 

@@ -101,6 +101,7 @@ def permute_dims_infer(x, axes):
 
 
 def permute_dims_vjp(g, needs, axes):
+    """The axes of g go back to where they came from: the inverse permutation."""
     inverse = [0] * len(axes)
     for k, a in enumerate(axes):
         inverse[a] = k
@@ -181,6 +182,7 @@ def broadcast_to_infer(x, shape):
 
 
 def broadcast_to_vjp(g, needs):
+    """Each copy has its own gradient; the engine adds them up over the repeated axes."""
     return g                                # the engine sums over the axes that were broadcast
 
 
@@ -210,6 +212,7 @@ def reshape_infer(x, shape):
 
 
 def reshape_vjp(g, needs, x_shape):
+    """The same elements in the same order: g takes the shape of x."""
     return reshape(g, x_shape)
 
 

@@ -46,10 +46,12 @@ def backward_bad(draw):
 
 
 def softmax_vjp(g, needs, out, axis):
+    """d out_i / d x_j = out_i ([i = j] - out_j), so gx_j = out_j (g_j - sum_i g_i out_i)."""
     return softmax_backward(g, out, axis)
 
 
 def log_softmax_vjp(g, needs, out, axis):
+    """d out_i / d x_j = [i = j] - e^out_j, so gx_j = g_j - e^out_j sum_i g_i."""
     return log_softmax_backward(g, out, axis)
 
 

@@ -129,15 +129,16 @@ def _text(node, known, needs):
 def with_numbers(expression, values):
     """The last form of `expression` with single numbers in place of names; "" where some is not.
 
-    values: name -> text of a number, or None where it is no single number.
+    values: name -> text of a number, or None where it is no single number. Names of functions
+    (before a bracket) and the constant e stay.
     """
     last = expression.split(" = ")[-1]
-    for name in set(re.findall(r"(?<![\w.])[A-Za-z_]\w*", last)):
+    for name in set(re.findall(r"(?<![\w.])[A-Za-z_]\w*(?!\w*\()", last)) - {"e", "pi"}:
         value = values.get(name)
         if value is None:
             return ""
         value = f"({value})" if value.startswith("-") and last != name else value
-        last = re.sub(rf"\b{name}\b", value, last)
+        last = re.sub(rf"(?<![\w.]){name}\b(?!\()", value, last)
     return last
 
 
@@ -148,3 +149,9 @@ def _with_formula(expression):
     if block is None or not block.formula or not name.endswith("_backward"):
         return expression
     return f"{expression} = {block.formula}"
+
+
+def reason(block):
+    """The first paragraph of the rule's docstring: its derivation, where it has one."""
+    doc = "" if block.opaque or block.vjp is None else inspect.getdoc(block.vjp) or ""
+    return " ".join(doc.split("\n\n")[0].split())

@@ -1,11 +1,13 @@
 """explain: the numbers it prints are those of the hand-derived derivative."""
 
 import io
+import re
 
 import numpy as np
 import pytest
 
 import autodiff as ad
+import nn
 from autodiff.checkpoint import checkpoint
 from autodiff.errors import ArgumentError, GradientError
 from autodiff.function import Function
@@ -14,6 +16,7 @@ from autodiff.scope import scope
 from autodiff.study import explain
 from autodiff.study.rules import expressions
 from autodiff.tapes import Tape
+from autodiff.testing import cases
 
 
 @pytest.fixture
@@ -54,9 +57,49 @@ def test_by_hand(chain):
 
 def test_says_what_is_not_kept(chain):
     y, w, b, _ = chain
-    text = explain(y)
+    text = explain(y, names={})
     assert f"leaf#{b.node.serial}: leaf, float32, value (not kept)" in text
     assert f"leaf#{w.node.serial}: leaf, float32, value 0.5" in text    # multiply saved it
+
+
+def test_values_that_nobody_kept_are_computed_again(chain):
+    y, w, b, _ = chain
+    product = y.node.parents[0].parents[0].parents[0]
+    text = explain(y, names={"w": w, "b": b})
+    assert f"inputs  x = #{product.serial} = 1;  y = b = -1" in lines_of(text)
+    assert f"x = #{product.serial} = (not kept)" not in text
+
+
+def test_computing_again_draws_the_same_random_numbers():
+    x = ad.tensor(np.arange(1.0, 5.0), requires_grad=True)
+    dropped = ad.functional_dropout(x, 0.5)
+    text = explain((dropped + 0.0).sum() * 1.0, names={"x": x})
+    assert f"output  float64[4] {ad.study.trace.Value(dropped.numpy()).text}" in text
+    assert ad.study.trace.Trace("test", dropped, names={"x": x}).again == set()     # it is the root
+
+
+def test_names_are_found():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+    x, gain = ad.ones((4, 2)), ad.tensor(2.0, requires_grad=True)
+    hidden = model(x) * gain
+    loss = hidden.sum()
+    text = explain(loss)
+    for name in ("0.weight", "2.bias", "gain"):
+        assert f"\n  {name}: leaf" in text, name
+    assert "x = x = [" in text                      # a constant, by its variable
+    assert ". hidden = multiply" in text
+    assert ". loss = sum" in text
+    assert "0.weight" not in explain(loss, names={})
+    assert "0.weight" in explain(loss, names={}, model=model)
+    with pytest.raises(ArgumentError, match="model must have named_parameters"):
+        explain(loss, model=3)
+
+
+def test_names_of_two_models_are_told_apart():
+    first, second = nn.Linear(2, 2), nn.Linear(2, 2)
+    text = explain(second(first(ad.ones((1, 2)))).sum())
+    assert "\n  weight: leaf" in text
+    assert "\n  second.weight: leaf" in text
 
 
 def test_saves_and_when_they_go(chain):
@@ -112,11 +155,102 @@ def test_retained(chain):
     assert w.grad.item() == before
 
 
+def fields(text, key):
+    return [line[10:] for line in text.splitlines() if line.startswith(f"  {key:8}")]
+
+
+def differences(text):
+    return [float(v) for v in re.findall(r"relative difference (\S+)", text)]
+
+
 def test_a_record(chain):
+    y, w, b, _ = chain
+    text = explain(y.node.parents[0], names={"w": w, "b": b})
+    s = f"#{y.node.parents[0].parents[0].serial}"
+    assert "1 - tanh^2 = 1 - out^2" in " ".join(text.split())
+    assert fields(text, "saved") == ["out (4 B), for d x", "not x: the output says enough"]
+    assert fields(text, "rule") == [
+        f"d x = tanh_backward(g, out) = g (1 - out^2) = 1 (1 - 0^2) = 1  -> {s}"]
+    assert "d x: rule 1, finite difference 1, relative difference" in fields(text, "check")[1]
+    assert max(differences(text)) < 1e-8
+
+
+def test_a_record_within_its_loss(chain):
+    """The tanh is followed by * w, so g = w = 0.5 arrives."""
+    y, w, b, _ = chain
+    text = explain(y.node.parents[0], within=y, names={"w": w, "b": b})
+    assert fields(text, "g") == ["0.5   (from the loss)"]
+    assert "0.5 (1 - 0^2) = 0.5" in text
+    assert "rule 0.5, finite difference 0.5, " in text
+    other = (w * 2.0).sum()
+    with pytest.raises(ArgumentError, match="not on the tape of the loss"):
+        explain(y.node, within=other)
+    with pytest.raises(ArgumentError, match="goes with a record"):
+        explain(y, within=y)
+
+
+def test_a_record_of_arrays():
+    rng = np.random.default_rng(3)
+    x = ad.tensor(rng.standard_normal((4, 3)))
+    w = ad.tensor(rng.standard_normal((3, 2)), requires_grad=True)
+    b = ad.tensor(rng.standard_normal(2), requires_grad=True)
+    h = x @ w
+    loss = ((h + b) ** 2).sum()
+    text = explain(h.node, within=loss)
+    assert "gx = g y^T, gy = x^T g" in " ".join(text.split())
+    grad = 2 * x.numpy().T @ (x.numpy() @ w.numpy() + b.numpy())
+    at = np.unravel_index(np.argmax(np.abs(grad)), grad.shape)
+    assert f"d y[{at[0]}, {at[1]}]: rule {grad[at]:.9g}, finite difference" in text
+    assert "all 6 entries: largest difference" in text
+    assert max(differences(text)) < 1e-7
+    added = explain(loss.node.parents[0].parents[0])
+    assert "y of shape (2,) was repeated to (4, 2)" in " ".join(added.split())
+
+
+def test_a_record_whose_inputs_were_not_kept():
+    x = ad.tensor([0.5], requires_grad=True)
+    y = ad.tanh(x.detach().log() + x)
+    text = explain(y.node, names={})
+    assert "at a sample of the operation's own (tanh-" in text
+    assert max(differences(text)) < 1e-7
+
+
+def test_a_record_after_backward(chain):
     y, *_ = chain
-    text = explain(y.node.parents[0])
-    assert "FORWARD: 3 records" in text
-    assert "(tanh): g = 1" in text
+    y.backward()
+    assert "no numbers: an earlier backward released" in explain(y.node)
+
+
+def test_an_entry_of_a_tape(chain):
+    _, w, b, tape = chain
+    with Tape(keep="saves") as kept:
+        ad.exp(w)
+    assert "(e^x)' = e^x" in explain(kept[0])
+    with pytest.raises(ArgumentError, match="holds no record"):
+        explain(tape[0])
+
+
+@pytest.mark.parametrize("block", [b for b in registry.values() if b.vjp is not None],
+                         ids=lambda b: b.name)
+def test_every_rule_agrees_with_its_finite_difference(block):
+    """explain(record) of the smallest float64 sample of each operation."""
+    for case in cases(block):
+        tensors = case.tensors()
+        floats = [t for t in tensors if isinstance(t, ad.Tensor) and t.dtype.kind == "f"]
+        if case.sample.check_grad and floats and all(t.size for t in floats):
+            break
+    else:
+        pytest.skip("no sample that can be differentiated")
+    for t in floats:
+        t.requires_grad = True
+    out = case(*tensors)
+    outs = out if isinstance(out, tuple) else (out,)
+    node = next(o for o in outs if o.requires_grad).node
+    while node.op is not block:
+        node = next(p for p in node.parents if p is not None)
+    text = explain(node, names={f"t{k}": t for k, t in enumerate(floats)})
+    assert "check" in text
+    assert max(differences(text), default=0) < 1e-5, text
 
 
 def test_not_a_scalar():

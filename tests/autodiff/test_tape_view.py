@@ -77,14 +77,32 @@ def test_values(x):
 
 
 def test_saves_outlive_backward(x):
+    """keep="saves" implies retain_graph for as long as the Tape lives."""
     with Tape(keep="saves") as tape:
         y = ad.tanh(x)
     out = np.tanh(x.numpy())
-    y.sum().backward()
-    del y
+    loss = (y * y).sum()                            # recorded after the Tape: kept as well
+    loss.backward()
     np.testing.assert_allclose(tape[0].saves["out"].numpy(), out)
+    np.testing.assert_allclose(tape[0].record.saved_tensors()["out"].numpy(), out)
+    first = x.grad.numpy().copy()
+    loss.backward()
+    np.testing.assert_allclose(x.grad.numpy(), 2 * first)
+    ad.gradients(loss, x, retain_graph=False)
+    ad.tanh(x).sum().backward()                     # not on the Tape: released as ever
+    del tape
+    loss.backward()
     with pytest.raises(ReleasedTapeError):
-        tape[0].record.saved_tensors()
+        loss.backward()
+
+
+def test_a_tape_that_keeps_nothing_retains_nothing(x):
+    with Tape(keep="values") as tape:
+        y = ad.tanh(x).sum()
+    y.backward()
+    with pytest.raises(ReleasedTapeError):
+        y.backward()
+    assert len(tape) == 2
 
 
 def test_of_a_loss(x):

@@ -26,6 +26,7 @@ def main():
     parser.add_argument("--temperature", type=float, default=0.8)
     parser.add_argument("--top-p", type=float, default=0.95)
     parser.add_argument("--checkpoint", help="file to keep the run in; it goes on from there")
+    parser.add_argument("--plot", help="write the curves to this file")
     args = parser.parse_args()
 
     ad.manual_seed(0)
@@ -35,7 +36,7 @@ def main():
     model = nn.GPT(len(vocabulary), block, layers, width, heads=4)
 
     # An "epoch" is a number of steps here, on windows drawn at random.
-    batch, epochs = 16, 10
+    batch, epochs = 16, 20 if args.large else 10
     steps = -(-args.steps // epochs)
     drawn = nn.data.RandomSampler(data.train, replacement=True, num_samples=steps * batch, seed=0)
     train = nn.data.DataLoader(data.train, batch_size=batch, sampler=drawn)
@@ -47,7 +48,9 @@ def main():
     trainer = nn.Trainer(model, loss, optimizer, schedule=schedule, schedule_by="step",
                          metrics=[Perplexity()], clip_norm=1.0, checkpoint=args.checkpoint)
     print(f"{sum(p.size for p in model.parameters()):,} parameters, {steps * epochs} steps")
-    trainer.fit(train, some, epochs, resume=args.checkpoint is not None)
+    history = trainer.fit(train, some, epochs, resume=args.checkpoint is not None)
+    if args.plot:
+        history.plot(args.plot, x="steps")
     whole = nn.data.CharDataset(data.validation.tokens, block, stride=block)
     print(f"whole validation part: {trainer.evaluate(whole)['loss']:.3f} nats a character\n")
 

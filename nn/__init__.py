@@ -116,4 +116,4 @@ __all__ = [
     "predict", "save", "save_checkpoint", "summary", "utils",
 ]
 
-protect(sys.modules[__name__], optim)
+protect(sys.modules[__name__], optim, optim.swa_utils)

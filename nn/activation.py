@@ -55,7 +55,7 @@ class PReLU(Module):
     """input where positive, else weight * input, with one learned weight, or one for each
     channel. He et al. (2015)."""
 
-    def __init__(self, num_parameters=1, init=0.25, dtype=None):
+    def __init__(self, num_parameters=1, init=0.25, *, dtype=None):
         super().__init__()
         self.num_parameters = positive_int("PReLU", "num_parameters", num_parameters)
         self.init = init

@@ -35,7 +35,7 @@ class MultiheadAttention(Module):
     faster and makes no L x S array. Vaswani et al. (2017).
     """
 
-    def __init__(self, embed_dim, num_heads, dropout=0.0, bias=True, kdim=None, vdim=None,
+    def __init__(self, embed_dim, num_heads, dropout=0.0, bias=True, *, kdim=None, vdim=None,
                  batch_first=False, dtype=None):
         super().__init__()
         self.embed_dim = e = positive_int("MultiheadAttention", "embed_dim", embed_dim)

@@ -26,12 +26,14 @@ class Convolution(Module):
     1 / sqrt(fan_in)."""
 
     axes, form = 2, "(C, H, W) or (N, C, H, W)"
+    modes = ("zeros",)          # what may stand around the input
 
     def _set(self, in_channels, out_channels, groups, padding_mode, **sizes):
         name = type(self).__name__
-        if padding_mode != "zeros":
-            raise ArgumentError(f"{name}: padding_mode must be 'zeros', got {padding_mode!r}; pad "
-                                "the input with nn.functional.pad")
+        if padding_mode not in self.modes:
+            raise ArgumentError(f"{name}: padding_mode must be "
+                                f"{' or '.join(map(repr, self.modes))}, got {padding_mode!r}")
+        self.padding_mode = padding_mode
         self.in_channels = positive_int(name, "in_channels", in_channels)
         self.out_channels = positive_int(name, "out_channels", out_channels)
         for key, value in sizes.items():
@@ -70,24 +72,35 @@ class Convolution(Module):
                 text += f", {key}={value}"
         if self.groups != 1:
             text += f", groups={self.groups}"
-        return text if self.bias is not None else text + ", bias=False"
+        if self.bias is None:
+            text += ", bias=False"
+        if self.padding_mode != "zeros":
+            text += f", padding_mode={self.padding_mode}"
+        return text
 
 
 class Direct(Convolution):
     """Conv1d and Conv2d."""
 
+    modes = ("zeros", "reflect", "replicate", "circular")
+
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1,
-                 groups=1, bias=True, padding_mode="zeros", dtype=None):
+                 groups=1, bias=True, padding_mode="zeros", *, dtype=None):
         super().__init__()
         self._set(in_channels, out_channels, groups, padding_mode, kernel_size=kernel_size,
                   stride=stride, padding=padding, dilation=dilation)
         self._pad = self.padding
         if isinstance(padding, str):
             self._pad = F.same_padding(padding, self.kernel_size, self.stride, self.dilation)
+        if padding_mode != "zeros":
+            self._sides = [p for p in reversed(self._pad) for _ in range(2)]
+            self._pad = (0,) * self.axes
         self._make(out_channels, in_channels, bias, dtype)
 
     def forward(self, input):
         self._check(input)
+        if self.padding_mode != "zeros":
+            input = F.pad(input, self._sides, self.padding_mode)
         run = F.conv2d if self.axes == 2 else F.conv1d
         return run(input, self.weight, self.bias, self.stride, self._pad, self.dilation,
                    self.groups)
@@ -96,7 +109,8 @@ class Direct(Convolution):
 class Conv2d(Direct):
     """out[n, k] = bias[k] + sum_c weight[k, c] * input[n, c]; (N, C, H, W) or (C, H, W).
 
-    padding: an integer, a pair, "valid" or "same". groups=in_channels is a depthwise convolution.
+    padding: an integer, a pair, "valid" or "same", filled as padding_mode says: "zeros",
+    "reflect", "replicate" or "circular". groups=in_channels is a depthwise convolution.
     weight and bias start uniform within 1 / sqrt(C_in / groups * KH * KW).
     """
 
@@ -111,7 +125,7 @@ class Transposed(Convolution):
     """ConvTranspose1d and ConvTranspose2d."""
 
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0,
-                 output_padding=0, groups=1, bias=True, dilation=1, padding_mode="zeros",
+                 output_padding=0, groups=1, bias=True, dilation=1, padding_mode="zeros", *,
                  dtype=None):
         super().__init__()
         self._set(in_channels, out_channels, groups, padding_mode, kernel_size=kernel_size,

@@ -6,6 +6,8 @@ checkpoint holds it and any other program can read it.
 
 import json
 
+from .errors import DependencyError
+
 __all__ = ["History"]
 
 
@@ -55,22 +57,30 @@ class History:
                 f.write(text)
         return text
 
-    def plot(self, path=None, names=None):
+    def plot(self, path=None, names=None, x="epoch"):
         """Training and validation curves, one panel a quantity; written to `path` if given.
 
-        Returns the matplotlib figure. names: quantities to show (default: all that are numbers).
+        Returns the matplotlib figure. names: quantities to show (default: all that are numbers);
+        x: the column along which: "epoch" or "steps".
         """
-        from matplotlib.figure import Figure  # needs no display, leaves pyplot alone
+        try:
+            from matplotlib.figure import Figure  # needs no display, leaves pyplot alone
+        except ImportError:
+            raise DependencyError("history.plot needs the package matplotlib: "
+                                  "pip install 'autodiff[bench]'") from None
+        names = [names] if isinstance(names, str) else names
         names = names or [n for n in self.names() if self._shown(n)]
+        for name in [x, *names]:
+            self[name]
         figure = Figure(figsize=(4.5 * max(len(names), 1), 3.2), layout="constrained")
         for axes, name in zip(figure.subplots(1, max(len(names), 1), squeeze=False)[0], names,
                               strict=False):
             for label, column in (("training", name), ("validation", f"val_{name}")):
-                points = [(e["epoch"], e[column]) for e in self.epochs if column in e]
+                points = [(e[x], e[column]) for e in self.epochs if column in e]
                 if points:
                     axes.plot(*zip(*points, strict=True), label=label,
                               marker="o" if len(points) == 1 else None)
-            axes.set(xlabel="epoch", ylabel=name)
+            axes.set(xlabel=x, ylabel=name)
             axes.grid(alpha=0.3)
             axes.legend()
         if path is not None:

@@ -22,6 +22,16 @@ PARAMETER, BUFFER, MODULE = "parameter", "buffer", "module"
 if type(ad.relu).__name__ != "function":
     copyreg.pickle(type(ad.relu), lambda operation: operation.__name__)
 
+# PyTorch's methods that are left out, and what there is instead.
+MISSING = {
+    "cuda": "; everything is computed on the CPU: leave it out",
+    "cpu": "; everything is computed on the CPU: leave it out",
+    "half": "; only float32 and float64 can be trained",
+    "bfloat16": "; only float32 and float64 can be trained",
+    "compile": "; there is nothing to compile: leave it out",
+    "register_forward_hook": "; wrap the module in one of your own, and look at what it returns",
+    "register_forward_pre_hook": "; wrap the module in one of your own, and look at what it gets",
+}
 _structure = 0          # grows with every change of any tree: stale paths are never used
 
 
@@ -115,7 +125,7 @@ class Module:
 
     def __getattr__(self, name):
         # Only reached when the normal lookup fails.
-        hint = ""
+        hint = MISSING.get(name, "")
         if "_members" not in self.__dict__:
             hint = "; was super().__init__() called?"
         raise ModuleError(f"{type(self).__name__!r} has no attribute {name!r}{hint}")
@@ -230,13 +240,22 @@ class Module:
 
     def get_parameter(self, target):
         """The parameter at path `target` ('encoder.0.weight')."""
+        return self._member("get_parameter", target, PARAMETER)
+
+    def get_buffer(self, target):
+        """The buffer at path `target` ('encoder.0.running_mean')."""
+        return self._member("get_buffer", target, BUFFER)
+
+    def _member(self, function, target, kind):
         if not isinstance(target, str):
-            raise ArgumentError(f"get_parameter: target must be a path such as 'encoder.0.weight', "
+            raise ArgumentError(f"{function}: target must be a path such as 'encoder.0.weight', "
                                 f"got {target!r}")
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
-        if module._members.get(name) != PARAMETER:
-            raise ModuleError(f"{type(self).__name__}: no parameter {target!r}")
+        if module._members.get(name) != kind:
+            known = ", ".join(n for n, k in module._members.items() if k == kind) or "none"
+            raise ModuleError(f"{type(self).__name__}: no {kind} {target!r}: "
+                              f"{type(module).__name__} has {known}")
         return module.__dict__[name]
 
     # State
@@ -288,11 +307,18 @@ class Module:
         for p in self.parameters():
             clear_grad(p, set_to_none)
 
-    def to(self, dtype):
-        """Convert floating parameters and buffers to `dtype`.
+    def to(self, dtype=None, *, device=None):
+        """Convert floating parameters and buffers to `dtype`; "cpu" is taken, for ported code.
 
         They become new tensors, without gradients: make the optimizer afterwards.
         """
+        if isinstance(dtype, str) and dtype not in ("float32", "float64"):
+            dtype, device = None, dtype
+        if device is not None and str(device) != "cpu":
+            raise ArgumentError(f"to: expected a dtype or 'cpu', got {str(device)!r}: everything "
+                                "is computed on the CPU")
+        if dtype is None:
+            return self
         dtype = ad.dtypes.as_dtype(dtype)
         if dtype.kind != "f":
             raise DtypeError(f"to: expected float32 or float64, got {dtype}")

@@ -27,7 +27,7 @@ class BatchNorm(Module):
     ranks, form = (2, 3, 4), "(N, C, ...)"
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True,
-                 track_running_stats=True, dtype=None, *, bias=True):
+                 track_running_stats=True, *, bias=True, dtype=None):
         super().__init__()
         self.num_features = n = positive_int(type(self).__name__, "num_features", num_features)
         self.eps, self.momentum = eps, momentum
@@ -102,7 +102,8 @@ class LayerNorm(Module):
     """(input - mean) / sqrt(var + eps) * weight + bias over the last axes, of the sizes
     `normalized_shape`. Ba et al. (2016)."""
 
-    def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True, dtype=None):
+    def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True, *,
+                 dtype=None):
         super().__init__()
         sizes = (normalized_shape if isinstance(normalized_shape, (tuple, list))
                  else (normalized_shape,))
@@ -142,7 +143,7 @@ class GroupNorm(Module):
     """(input - mean) / sqrt(var + eps) over each of num_groups groups of channels of (N, C, ...),
     then * weight + bias by channel. Wu and He (2018)."""
 
-    def __init__(self, num_groups, num_channels, eps=1e-5, affine=True, dtype=None, *, bias=True):
+    def __init__(self, num_groups, num_channels, eps=1e-5, affine=True, *, bias=True, dtype=None):
         super().__init__()
         self.num_groups = positive_int("GroupNorm", "num_groups", num_groups)
         self.num_channels = positive_int("GroupNorm", "num_channels", num_channels)
@@ -174,7 +175,7 @@ class RMSNorm(Module):
     """input / sqrt(mean(input**2) + eps) * weight over the last axes, of the sizes
     `normalized_shape`; eps None: the dtype's. Zhang and Sennrich (2019)."""
 
-    def __init__(self, normalized_shape, eps=None, elementwise_affine=True, dtype=None):
+    def __init__(self, normalized_shape, eps=None, elementwise_affine=True, *, dtype=None):
         super().__init__()
         sizes = (normalized_shape if isinstance(normalized_shape, (tuple, list))
                  else (normalized_shape,))

@@ -1,4 +1,5 @@
-"""Constructors of nn, held to the promise that a wrong argument has a named error.
+"""Constructors of nn, held to the promise that a wrong argument has a named error, and PyTorch's
+keywords an answer.
 
 Invariant: nothing wrapped here runs the user's own code, so no error of the user's is renamed.
 """
@@ -9,6 +10,7 @@ from autodiff.guard import exported
 
 from .module import Module
 from .optim import Optimizer
+from .porting import ported
 
 __all__ = ["protect"]
 
@@ -20,4 +22,4 @@ def protect(*namespaces):
             value = getattr(namespace, name)
             if (inspect.isclass(value) and issubclass(value, (Module, Optimizer))
                     and value is not Module and value is not Optimizer):
-                value.__init__ = exported(value.__init__, name)
+                value.__init__ = ported(exported(value.__init__, name), name)

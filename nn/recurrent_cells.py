@@ -16,7 +16,7 @@ class RecurrentCell(Module):
 
     gates = 1
 
-    def __init__(self, input_size, hidden_size, bias=True, dtype=None):
+    def __init__(self, input_size, hidden_size, bias=True, *, dtype=None):
         super().__init__()
         name = type(self).__name__
         self.input_size = positive_int(name, "input_size", input_size)
@@ -61,11 +61,11 @@ class RecurrentCell(Module):
 class RNNCell(RecurrentCell):
     """h' = tanh(w_ih x + b_ih + w_hh h + b_hh), or relu; input (N, I) or (I,), hx (N, H)."""
 
-    def __init__(self, input_size, hidden_size, bias=True, nonlinearity="tanh", dtype=None):
+    def __init__(self, input_size, hidden_size, bias=True, nonlinearity="tanh", *, dtype=None):
         if nonlinearity not in ("tanh", "relu"):
             raise ArgumentError(f"RNNCell: nonlinearity must be 'tanh' or 'relu', got "
                                 f"{nonlinearity!r}")
-        super().__init__(input_size, hidden_size, bias, dtype)
+        super().__init__(input_size, hidden_size, bias, dtype=dtype)
         self.nonlinearity = nonlinearity
 
     def forward(self, input, hx=None):

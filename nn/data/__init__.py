@@ -5,6 +5,7 @@ Everything here is numpy; batches become the engine's tensors in one place, `def
 
 from autodiff.guard import exported as _exported
 
+from ..porting import ported as _ported
 from . import transforms
 from .characters import CharDataset, CharVocabulary
 from .collate import default_collate, numpy_collate, to_tensors
@@ -43,4 +44,5 @@ __all__ = [
 for _value in (BatchSampler, CharDataset, CharVocabulary, ConcatDataset, RandomSampler,
                SequentialSampler, Subset, TensorDataset):
     _value.__init__ = _exported(_value.__init__, _value.__name__)
+DataLoader.__init__ = _ported(DataLoader.__init__, "DataLoader")
 fashion_mnist, random_split, text = map(_exported, (fashion_mnist, random_split, text))

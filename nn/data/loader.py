@@ -34,8 +34,8 @@ class DataLoader:
     Raises EmptyDatasetError, BatchSizeError, LoaderArgumentError (which arguments exclude which).
     """
 
-    def __init__(self, dataset, batch_size=1, shuffle=False, sampler=None, batch_sampler=None,
-                 drop_last=False, collate_fn=None, generator=None, *, seed=None, prefetch=0):
+    def __init__(self, dataset, batch_size=1, shuffle=False, sampler=None, batch_sampler=None, *,
+                 drop_last=False, collate_fn=None, generator=None, seed=None, prefetch=0):
         _check_kinds(dataset, shuffle, sampler, batch_sampler, drop_last, collate_fn)
         self.dataset = dataset
         self.drop_last = bool(drop_last)

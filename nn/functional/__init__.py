@@ -4,9 +4,9 @@ Each is one registered operation or a few lines over them.  Invariant: here PyTo
 (`dim`, `input`) meets the engine's (`axis`, `x`), and nowhere else.
 """
 
-import autodiff as _ad
 from autodiff.guard import exported as _exported
 
+from ..porting import ported as _ported
 from .activation import (
     elu,
     gelu,
@@ -49,9 +49,7 @@ from .pooling import (
     max_pool2d,
 )
 from .resample import interpolate, pad
-from .shape import embedding, flatten, one_hot, unflatten
-
-linear = _ad.linear
+from .shape import embedding, flatten, linear, one_hot, unflatten
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d",
@@ -67,5 +65,4 @@ __all__ = [
 ]
 
 for _name in __all__:                   # a wrong argument of any of them has a named error
-    if _name != "linear":
-        globals()[_name] = _exported(globals()[_name])
+    globals()[_name] = _ported(_exported(globals()[_name]))

@@ -8,7 +8,20 @@ import autodiff as ad
 
 from ..errors import ShapeError, need_tensor, where
 
-sigmoid, tanh, silu = ad.sigmoid, ad.tanh, ad.silu
+
+def sigmoid(input):
+    """1 / (1 + exp(-input))."""
+    return ad.sigmoid(input)
+
+
+def tanh(input):
+    """Hyperbolic tangent."""
+    return ad.tanh(input)
+
+
+def silu(input, inplace=False):
+    """input * sigmoid(input). Elfwing et al. (2018)."""
+    return ad.silu(input)
 
 
 def relu(input, inplace=False):
@@ -53,9 +66,10 @@ def softplus(input, beta=1.0, threshold=20.0):
 
 
 def hardswish(input, inplace=False):
-    """input * clip(input + 3, 0, 6) / 6."""
+    """input * clip(input + 3, 0, 6) / 6. Howard et al. (2019)."""
     need_tensor("hardswish", input)
-    return input * (ad.clip(input + 3.0, 0.0, 6.0) / 6.0)
+    between = 6.0 - ad.relu(6.0 - ad.relu(input + 3.0))     # at -3 and 3 it has the slope 0
+    return input * (between / 6.0)
 
 
 def gelu(input, approximate="none"):
@@ -73,11 +87,11 @@ def glu(input, dim=-1):
     return input[(*before, slice(half))] * ad.sigmoid(input[(*before, slice(half, None))])
 
 
-def softmax(input, dim):
-    """exp(input) / sum(exp(input)) along `dim`."""
-    return ad.softmax(input, dim)
+def softmax(input, dim, *, dtype=None):
+    """exp(input) / sum(exp(input)) along `dim`, of the input in `dtype` where one is given."""
+    return ad.softmax(input if dtype is None else ad.astype(input, dtype), dim)
 
 
-def log_softmax(input, dim):
+def log_softmax(input, dim, *, dtype=None):
     """log(softmax(input, dim)), without underflow."""
-    return ad.log_softmax(input, dim)
+    return ad.log_softmax(input if dtype is None else ad.astype(input, dtype), dim)

@@ -10,7 +10,7 @@ from ..errors import DtypeError, ShapeError, ValueRangeError, need_tensor, where
 from .loss import check_reduction, reduced
 
 
-def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean",
+def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="mean",
                   label_smoothing=0.0):
     """-log softmax(input)[target]: logits (N, C), (N, C, ...) or (C,); integer labels, or the
     probabilities of the classes in the shape of the logits.
@@ -45,7 +45,7 @@ def _soft_cross_entropy(input, target, weight, reduction, label_smoothing):
     return reduced(name, -(target * log_p).sum(axis=axis), reduction)
 
 
-def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
+def nll_loss(input, target, weight=None, *, ignore_index=-100, reduction="mean"):
     """-weight[target] input[target]: log-probabilities (N, C), (N, C, ...) or (C,), integer
     labels; the mean is weighted."""
     name = "nll_loss"
@@ -67,7 +67,7 @@ def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
     return loss.sum() / counted.sum()
 
 
-def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reduction="mean"):
+def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, *, reduction="mean"):
     """sum over classes i other than the target of
     weight[target] max(0, margin - input[target] + input[i])**p / C."""
     name = "multi_margin_loss"

@@ -54,25 +54,25 @@ def fits(name, x, weight, what="weight"):
     return weight
 
 
-def mse_loss(input, target, reduction="mean"):
+def mse_loss(input, target, *, reduction="mean"):
     """(input - target)**2, averaged; shapes must be equal."""
     same_shape("mse_loss", input, target)
     return ad.mse(input, target, reduction)
 
 
-def l1_loss(input, target, reduction="mean"):
+def l1_loss(input, target, *, reduction="mean"):
     """|input - target|, averaged; shapes must be equal."""
     same_shape("l1_loss", input, target)
     return reduced("l1_loss", ad.abs(input - target), reduction)
 
 
-def smooth_l1_loss(input, target, reduction="mean", beta=1.0):
+def smooth_l1_loss(input, target, *, reduction="mean", beta=1.0):
     """d = |input - target|: d**2 / (2 beta) below beta, d - beta / 2 above. Girshick (2015)."""
     same_shape("smooth_l1_loss", input, target)
     if beta < 0:
         raise ValueRangeError(f"smooth_l1_loss: beta must not be negative, got {beta}")
     if beta == 0:
-        return l1_loss(input, target, reduction)
+        return l1_loss(input, target, reduction=reduction)
     d = ad.abs(input - target)
     loss = ad.where(d < beta, ad.square(d) * (0.5 / beta), d - 0.5 * beta)
     return reduced("smooth_l1_loss", loss, reduction)
@@ -90,7 +90,7 @@ def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     return reduced("huber_loss", loss, reduction)
 
 
-def binary_cross_entropy(input, target, weight=None, reduction="mean"):
+def binary_cross_entropy(input, target, weight=None, *, reduction="mean"):
     """-target log(input) - (1 - target) log(1 - input), logarithms no less than -100; input in
     [0, 1].  Where a logarithm is cut off its gradient is zero.
 
@@ -111,7 +111,7 @@ def binary_cross_entropy(input, target, weight=None, reduction="mean"):
     return reduced(name, loss, reduction)
 
 
-def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean",
+def binary_cross_entropy_with_logits(input, target, weight=None, *, reduction="mean",
                                      pos_weight=None):
     """-pos_weight target log(s) - (1 - target) log(1 - s), s = sigmoid(input), without overflow."""
     name = "binary_cross_entropy_with_logits"
@@ -127,7 +127,7 @@ def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean
     return reduced(name, loss, reduction)
 
 
-def kl_div(input, target, reduction="mean", log_target=False):
+def kl_div(input, target, *, reduction="mean", log_target=False):
     """target (log target - input): input holds log-probabilities, target probabilities, or their
     logarithms with log_target.  "batchmean" is the divergence; "mean" divides by all elements."""
     same_shape("kl_div", input, target)
@@ -171,7 +171,7 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
     return reduced(name, loss, reduction)
 
 
-def hinge_embedding_loss(input, target, margin=1.0, reduction="mean"):
+def hinge_embedding_loss(input, target, margin=1.0, *, reduction="mean"):
     """input where the target is 1, max(0, margin - input) where it is -1."""
     name = "hinge_embedding_loss"
     same_shape(name, input, target)

@@ -1,4 +1,4 @@
-"""Reshaping and indexing as functions.
+"""Linear maps, indexing and reshaping as functions.
 
 Invariant: a reshape is a view where the engine can make one.
 """
@@ -8,6 +8,11 @@ import math
 import autodiff as ad
 
 from ..errors import ShapeError, need_tensor, where
+
+
+def linear(input, weight, bias=None):
+    """input @ weight.T + bias; input (..., I), weight (O, I), bias (O,)."""
+    return ad.linear(input, weight, bias)
 
 
 def embedding(input, weight, padding_idx=None):

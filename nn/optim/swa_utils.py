@@ -10,6 +10,8 @@ import autodiff as ad
 from ..errors import ArgumentError, ValueRangeError
 from ..module import Module
 
+__all__ = ["AveragedModel", "get_ema_avg_fn"]
+
 
 class AveragedModel(Module):
     """A copy of `model` whose parameters are the average of those it was shown.
@@ -19,7 +21,7 @@ class AveragedModel(Module):
     averaged alike with use_buffers. Izmailov et al. (2018).
     """
 
-    def __init__(self, model, avg_fn=None, use_buffers=False):
+    def __init__(self, model, *, avg_fn=None, use_buffers=False):
         super().__init__()
         self.module = copy.deepcopy(model)
         self.register_buffer("n_averaged", ad.tensor(0))

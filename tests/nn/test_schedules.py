@@ -190,7 +190,7 @@ def test_clipping():
 
 def test_average_of_weights():
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    ema = optim.swa_utils.AveragedModel(model, optim.swa_utils.get_ema_avg_fn(0.75))
+    ema = optim.swa_utils.AveragedModel(model, avg_fn=optim.swa_utils.get_ema_avg_fn(0.75))
     expected = None
     for k in range(3):
         with ad.no_grad():

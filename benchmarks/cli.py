@@ -21,6 +21,8 @@ class Command(NamedTuple):
 COMMANDS = (
     Command("bench", "benchmarks.bench",
             "train and infer on real data; print what backpropagation costs"),
+    Command("peers", "benchmarks.peers.command",
+            "this engine beside PyTorch, JAX, ONNX Runtime and HIPS autograd"),
 )
 
 

@@ -27,7 +27,7 @@ def state():
         "core": ad.core.name,
         "threads": ad.get_num_threads(),
         "blas_kernel": kernels.blas_kernel() if ad.core.name == "compiled" else None,
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES},
         "load": load(),
     }
 
@@ -84,7 +84,8 @@ def _memory():
         return None
 
 
-def _version(name):
+def version(name):
+    """Version of an installed distribution, or None."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

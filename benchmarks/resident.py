@@ -6,42 +6,14 @@ run before the first reading, and the pool has given back what that left free, s
 the model's and all of the model's.
 """
 
-import resource
-
 import numpy as np
 
 import autodiff as ad
 from autodiff import memory
 
-STATUS = "/proc/self/status"
+from . import process
+
 RESIDUAL = 0.10             # share of the growth that may go uncounted
-
-
-def _status(field):
-    """Bytes of `field` (VmRSS, VmHWM) in /proc/self/status; None where there is none."""
-    try:
-        with open(STATUS) as lines:
-            for line in lines:
-                if line.startswith(field + ":"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return None
-
-
-def _reset_high_water():
-    """Start VmHWM anew at the resident size; False where the system does not offer it."""
-    try:
-        with open("/proc/self/clear_refs", "w") as f:
-            f.write("5")
-        return True
-    except OSError:
-        return False
-
-
-def _high_water():
-    peak = _status("VmHWM")
-    return peak if peak is not None else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def measure(batch=512, steps=3):
@@ -56,14 +28,14 @@ def measure(batch=512, steps=3):
     workload = FashionCNN()
     _train(workload, 4, 2)
     memory.trim()
-    before, exact = _status("VmRSS"), _reset_high_water()
+    before, exact = process.resident(), process.reset_high_water()
     if before is None:
-        before = _high_water()
+        before = process.high_water()
     memory.reset_peak()
     base = sum(memory.stats()["live"].values())
     kept = _train(workload, batch, steps)
     stats = memory.stats()
-    growth = _high_water() - before
+    growth = process.high_water() - before
     tracked = int(stats["peak_bytes"]) - base
     del kept
     return {"title": workload.title, "batch": batch, "steps": steps, "tracked_peak": tracked,

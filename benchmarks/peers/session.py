@@ -1,0 +1,174 @@
+"""All engines of one workload, side by side: a process each, held open and run in turns.
+
+Invariant: only one process works at a time, and none starts before the one before it has come to
+rest (its threads use no processor), so that engines that spin while idle do not slow the others.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+from benchmarks.process import processor_seconds
+
+from .engines import ENGINES
+from .rows import MODES, TRAIN
+
+STEPS = 3                       # training steps whose losses must agree
+TOLERANCE = 1e-3                # of the largest number: float32 sums in another order
+ROUNDS = 10
+LEAST = 2                       # repetitions of a block
+
+
+class WorkerError(RuntimeError):
+    """An engine's process failed; the message ends with what it said last."""
+
+
+class Process:
+    """The parent's end of a worker; `seconds`: from its start to the first result."""
+
+    def __init__(self, engine, row, threads, miniature=False, cache=None):
+        self.engine, self.row = engine, row
+        self.log = tempfile.TemporaryFile("w+")
+        env = dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p),
+                   TF_CPP_MIN_LOG_LEVEL="2")
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            env[name] = str(threads)
+        env.pop("OPENBLAS_CORETYPE", None)
+        if cache:
+            env["TORCHINDUCTOR_CACHE_DIR"] = cache
+        self.started = time.monotonic()
+        self.child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "benchmarks.peers.worker", engine, row, str(threads),
+             "small" if miniature else "full"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, env=env)
+
+    def ask(self, do, **arguments):
+        """Send one command and wait for its reply; then for the process to come to rest."""
+        try:
+            self.child.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+            self.child.stdin.flush()
+            line = self.child.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            self.log.seek(0)
+            last = "\n".join(self.log.read().strip().splitlines()[-4:])
+            raise WorkerError(f"{ENGINES[self.engine].title}, {self.row}: {do} failed: {last}")
+        self._rest()
+        return json.loads(line)
+
+    def _rest(self, step=0.01, limit=2.0):
+        """Wait until the process uses less than a tenth of a processor."""
+        end = time.monotonic() + limit
+        before = processor_seconds(self.child.pid)
+        while before is not None and time.monotonic() < end:
+            time.sleep(step)
+            now = processor_seconds(self.child.pid)
+            if now is None or now - before < 0.1 * step:
+                return
+            before = now
+
+    def close(self):
+        self.child.stdin.close()
+        self.child.stdout.close()
+        self.child.wait()
+        self.log.close()
+
+
+def run(row, engines, threads, seconds, miniature=False, memory=True, say=lambda text: None):
+    """Measure one workload: {"engines": {name: {...}}, "notes": [...]}; see schema in table.py.
+
+    seconds: for the repetitions of each mode, shared by the engines.
+    """
+    found, notes, open_ = {}, [], {}
+    with tempfile.TemporaryDirectory() as cache:
+        try:
+            for name in engines:
+                say(f"{row.name}: {ENGINES[name].title} starts")
+                _start(name, row, threads, miniature, cache, open_, found, notes)
+            for mode in MODES:
+                able = _agree(mode, open_, found, notes)
+                say(f"{row.name}: {mode}, {len(able)} engines in turns")
+                _rounds(mode, able, found, seconds)
+        finally:
+            for process in open_.values():
+                process.close()
+        for name in engines:
+            if memory and name in found and name in MEMORY:
+                say(f"{row.name}: memory of {ENGINES[name].title}")
+                _memory(name, row, threads, miniature, cache, found, notes)
+    return {"engines": found, "notes": notes}
+
+
+def _start(name, row, threads, miniature, cache, open_, found, notes):
+    process = Process(name, row.name, threads, miniature, cache)
+    try:
+        first = process.ask("first")
+    except WorkerError as error:
+        notes.append(str(error))
+        process.close()
+        return
+    if first["mode"] is None:
+        process.close()
+        return
+    open_[name] = process
+    found[name] = {"version": first["version"],
+                   "first": {"mode": first["mode"], "seconds": first["at"] - process.started}}
+
+
+def _agree(mode, open_, found, notes):
+    """Engines that can run `mode` and give the same numbers as the first of them."""
+    able, expected = {}, None
+    for name, process in open_.items():
+        values = process.ask("ready", mode=mode, count=STEPS if mode == TRAIN else 1)
+        if values is None:
+            continue
+        values = np.array(values)
+        if expected is None:
+            expected = values
+        error = float(np.abs(values - expected).max() / np.abs(expected).max()
+                      if values.shape == expected.shape else np.inf)
+        found[name][f"{mode}_error"] = error
+        if error < TOLERANCE:
+            able[name] = process
+        else:
+            notes.append(f"{ENGINES[name].title}: {mode} differs from "
+                         f"{ENGINES[next(iter(able))].title} by {error:.1e}: not timed")
+    return able
+
+
+def _rounds(mode, able, found, seconds):
+    times, faults = {name: [] for name in able}, {name: [] for name in able}
+    share = seconds / max(1, len(able) * ROUNDS)
+    for k in range(ROUNDS + 1):
+        for name, process in able.items():
+            block = process.ask("block", mode=mode, seconds=share, least=LEAST)
+            if k:                                       # the first round warms up
+                times[name].append(block["times"])
+                faults[name].append(block["faults"])
+    for name in able:
+        q1, median, q3 = np.percentile(np.concatenate(times[name]), (25, 50, 75))
+        found[name][mode] = {"median": float(median), "q1": float(q1), "q3": float(q3),
+                             "repetitions": sum(map(len, times[name])),
+                             "rounds": [float(np.median(t)) for t in times[name]],
+                             "faults": float(np.median(faults[name]))}
+
+
+MEMORY = ("autodiff", "eager", "jax", "ort")
+
+
+def _memory(name, row, threads, miniature, cache, found, notes):
+    for mode in MODES:
+        if mode not in found[name]:
+            continue
+        process = Process(name, row.name, threads, miniature, cache)
+        try:
+            found[name].setdefault("memory", {})[mode] = process.ask("memory", mode=mode)
+        except WorkerError as error:
+            notes.append(str(error))
+        process.close()

@@ -1,0 +1,139 @@
+"""The report as Markdown, which reads as well in a terminal.
+
+Invariant: every figure is a function of the report's data, so a stored report prints the same.
+"""
+
+from ..machine import describe
+from .engines import ENGINES
+from .rows import INFER, MODES, ROWS, TRAIN
+
+OURS = "autodiff"
+# A peer's memory beside which of our two figures: counted beside counted, resident beside resident.
+COUNTED, RESIDENT = "counted", "resident"
+
+
+def markdown(report):
+    """Two tables of all workloads, then one of each."""
+    rows = report["rows"]
+    parts = [_times(rows), _memory(rows)]
+    parts += [_details(name, row) for name, row in rows.items()]
+    parts.append(_machine(rows))
+    return "\n\n".join(parts)
+
+
+def best_peer(row, mode):
+    """(engine, median seconds) of the fastest other engine, or None."""
+    found = [(n, e[mode]["median"]) for n, e in row["engines"].items() if n != OURS and mode in e]
+    return min(found, key=lambda pair: pair[1]) if found else None
+
+
+def ratio(row, mode):
+    """Best peer's time over ours: above 1 we are ahead; None where one is missing."""
+    peer, ours = best_peer(row, mode), row["engines"].get(OURS, {}).get(mode)
+    return peer[1] / ours["median"] if peer and ours else None
+
+
+def memory_pairs(row, mode):
+    """[(peer, kind, its bytes, our bytes)] for each peer whose memory is known."""
+    ours = row["engines"].get(OURS, {}).get("memory", {}).get(mode) or {}
+    pairs = []
+    for name, engine in row["engines"].items():
+        theirs = engine.get("memory", {}).get(mode) or {}
+        kind = COUNTED if COUNTED in theirs else RESIDENT
+        if name != OURS and theirs.get(kind) is not None and kind in ours:
+            pairs.append((name, kind, theirs[kind], ours[kind]))
+    return pairs
+
+
+def limit(name, row, mode):
+    """Seconds that the products or the streamed bytes alone take at the machine's rates."""
+    bound = ROWS[name].bound
+    if bound is None:
+        return None
+    flops, moved = ROWS[name].work(mode)
+    return max(flops / row["limits"]["gemm"], moved / row["limits"]["stream"])
+
+
+def _times(rows):
+    head = ["workload"] + [f"{mode}: {what}" for mode in ("inference", "training")
+                           for what in ("ours ms", "best peer ms", "ahead", "limit ms", "÷ limit")]
+    lines = []
+    for name, row in rows.items():
+        cells = [ROWS[name].title]
+        for mode in MODES:
+            ours, peer = row["engines"].get(OURS, {}).get(mode), best_peer(row, mode)
+            bound, ahead = limit(name, row, mode), ratio(row, mode)
+            cells += [_ms(ours and ours["median"]),
+                      f"{_ms(peer[1])} {ENGINES[peer[0]].title}" if peer else "-",
+                      f"{ahead:.2f}x" if ahead else "-", _ms(bound),
+                      f"{ours['median'] / bound:.2f}" if bound and ours else ""]
+        lines.append(cells)
+    return _table(head, lines)
+
+
+def _memory(rows):
+    head = ["peak, MB: ours / peer", "inference: counted / JAX", "resident / PyTorch",
+            "resident / ONNX Runtime", "training: counted / JAX", "resident / PyTorch"]
+    lines = []
+    for name, row in rows.items():
+        cells = [name]
+        for mode, peers in ((INFER, ("jax", "eager", "ort")), (TRAIN, ("jax", "eager"))):
+            pairs = {pair[0]: pair for pair in memory_pairs(row, mode)}
+            cells += [f"{_mb(pairs[p][3])} / {_mb(pairs[p][2])}" if p in pairs else "-"
+                      for p in peers]
+        lines.append(cells)
+    return _table(head, lines)
+
+
+def _details(name, row):
+    head = ["engine", "inference ms", "quartiles", "÷ ours", "training ms", "quartiles", "÷ ours",
+            "first result s", "page faults a step"]
+    lines = []
+    ours = row["engines"].get(OURS, {})
+    for key, engine in row["engines"].items():
+        cells = [f"{ENGINES[key].title} {engine['version']}"]
+        for mode in MODES:
+            t = engine.get(mode)
+            cells += [_ms(t["median"]), f"{_ms(t['q1'])} - {_ms(t['q3'])}",
+                      f"{t['median'] / ours[mode]['median']:.2f}" if mode in ours else "-"] \
+                if t else ["-", "", ""]
+        first = engine["first"]
+        steady = engine.get(TRAIN) or engine.get(INFER)
+        cells += [f"{first['seconds']:.2f}" + ("" if first["mode"] == TRAIN else " (inference)"),
+                  f"{steady['faults']:.3g}" if steady else "-"]
+        lines.append(cells)
+    text = f"**{name}**: {ROWS[name].title}\n\n{_table(head, lines)}"
+    if row["missing"]:
+        text += f"\n\nNot installed: {', '.join(row['missing'])}."
+    return "\n\n".join([text, *row["notes"]])
+
+
+def _machine(rows):
+    """Machine and limits once for each run that the report holds."""
+    said = []
+    for name, row in rows.items():
+        m, limits = row["machine"], row["limits"]
+        text = (f"{row['created']}, {name}: load {m['load']} before, {row['load_after']} after; "
+                f"{row['threads']} threads; products {limits['gemm'] / 1e9:.0f} GFLOP/s, stream "
+                f"{limits['stream'] / 1e9:.1f} GB/s; governor {m['governor'] or 'not readable'}; "
+                f"took {row['took']:.0f} s")
+        said.append(text)
+    return describe(m) + "\n\n" + "\n".join(said) if said else ""
+
+
+def _ms(seconds):
+    return "-" if seconds is None else f"{seconds * 1e3:.3g}" if seconds < 1 else \
+        f"{seconds * 1e3:.0f}"
+
+
+def _mb(size):
+    return f"{size / 1e6:.3g}"
+
+
+def _table(head, lines):
+    widths = [max(len(str(line[k])) for line in [head, *lines]) for k in range(len(head))]
+
+    def row(cells):
+        return "| " + " | ".join(str(c).ljust(w) for c, w in zip(cells, widths)) + " |"
+    rule = "|" + "|".join("-" * (w + 2) for w in widths) + "|"
+    return "\n".join([row(head), rule, *map(row, lines)])

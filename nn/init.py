@@ -37,6 +37,12 @@ def _draw(op, tensor, state):
     return op(ad.random_base(state), tensor.shape, tensor.dtype)
 
 
+def _unseen(tensor, state):
+    """What a dry run does where NumPy would work on the numbers drawn."""
+    _draw(ad.normal, tensor, state)
+    return _write(tensor, np.broadcast_to(np.zeros((), tensor.dtype), tensor.shape))
+
+
 def uniform_(tensor, a=0.0, b=1.0, generator=None):
     """Uniform in [a, b)."""
     with ad.no_grad():
@@ -56,6 +62,8 @@ def trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
     if not std > 0 or not a < b or math.erf((b - mean) / std / math.sqrt(2)) - math.erf(
             (a - mean) / std / math.sqrt(2)) < 1e-4:      # draws would take for ever
         raise ValueRangeError(f"trunc_normal_: [{a}, {b}] has no mass under mean {mean}, std {std}")
+    if ad.in_dry_run():
+        return _unseen(tensor, generator)
     values = _draw(ad.normal, tensor, generator).numpy() * std + mean
     while (outside := (values < a) | (values > b)).any():
         fresh = _draw(ad.normal, tensor, generator).numpy() * std + mean
@@ -134,6 +142,8 @@ def orthogonal_(tensor, gain=1.0, generator=None):
     """Orthonormal rows or columns, times gain. Saxe et al. (2014)."""
     fans(tensor)
     rows = tensor.shape[0]
+    if ad.in_dry_run():
+        return _unseen(tensor, generator)
     flat = _draw(ad.normal, tensor, generator).numpy().reshape(rows, -1)
     q, r = np.linalg.qr(flat.T if rows < flat.shape[1] else flat)
     q = q * np.sign(np.diag(r))         # makes the distribution uniform

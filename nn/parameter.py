@@ -37,7 +37,7 @@ def as_buffer(t):
 
 def replaced(t, dtype=None):
     """A copy of parameter or buffer `t` of the same kind, in `dtype`; it holds no gradient."""
-    new = ad.tensor(t.numpy(), dtype=t.dtype if dtype is None else dtype)
+    new = ad.tensor(t, dtype=t.dtype if dtype is None else dtype)
     new.category = t.category
     new.requires_grad = t.requires_grad and t.is_leaf
     return new

@@ -223,7 +223,8 @@ class Padding:
         if lengths.shape != (batch,):
             raise ShapeError(f"{name}: lengths must have shape {(batch,)}, one for each sequence, "
                              f"got {lengths.shape}{where()}")
-        n, t = lengths.numpy().astype(np.int64), np.arange(steps)[:, None]
+        n = np.full(batch, steps) if lengths.is_dry else lengths.numpy().astype(np.int64)
+        t = np.arange(steps)[:, None]
         if batch and not (1 <= n.min() and n.max() <= steps):
             raise ValueRangeError(f"{name}: lengths must be in [1, {steps}], got {n.min()} .. "
                                   f"{n.max()}{where()}")

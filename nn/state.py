@@ -61,11 +61,8 @@ def load_state(module, state, strict):
 
 def write(t, value):
     """Overwrite the values of tensor `t`, whether or not it requires a gradient."""
-    array = value.numpy() if isinstance(value, ad.Tensor) else np.asarray(value)
-    if array.dtype != t.dtype:
-        array = array.astype(t.dtype)
     with ad.no_grad():
-        t.copy_(ad.tensor(array))
+        t.copy_(ad.tensor(value, dtype=t.dtype))
 
 
 def _misfit(key, t, value):

@@ -111,10 +111,11 @@ def _rows(name, input, target):
 def _valid(name, labels, classes, ignored):
     """Labels inside the classes; those ignored as 0."""
     labels = labels if ignored is None else ad.where(ignored, 0, labels)
-    values = labels.numpy()
-    if values.size and not 0 <= values.min() <= values.max() < classes:
-        raise ad.IndexRangeError(f"{name}: labels must be in [0, {classes}), got {values.min()} "
-                                 f".. {values.max()}{where()}")
+    if labels.size and not labels.is_dry:
+        values = labels.numpy()
+        if not 0 <= values.min() <= values.max() < classes:
+            raise ad.IndexRangeError(f"{name}: labels must be in [0, {classes}), got "
+                                     f"{values.min()} .. {values.max()}{where()}")
     return labels
 
 

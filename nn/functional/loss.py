@@ -98,10 +98,11 @@ def binary_cross_entropy(input, target, weight=None, *, reduction="mean"):
     """
     name = "binary_cross_entropy"
     same_shape(name, input, target)
-    values = input.numpy()
-    if values.size and (values.min() < 0 or values.max() > 1):
-        raise ValueRangeError(f"{name}: input must be in [0, 1], got {values.min()} .. "
-                              f"{values.max()}; of logits take {name}_with_logits{where()}")
+    if input.size and not input.is_dry:
+        values = input.numpy()
+        if values.min() < 0 or values.max() > 1:
+            raise ValueRangeError(f"{name}: input must be in [0, 1], got {values.min()} .. "
+                                  f"{values.max()}; of logits take {name}_with_logits{where()}")
     zero, one = input <= 0, input >= 1          # the logarithms never see what makes them infinite
     log_p = ad.where(zero, -100.0, ad.clip(ad.log(ad.where(zero, 1.0, input)), -100.0))
     log_q = ad.where(one, -100.0, ad.log1p(-ad.where(one, 0.0, input)))
@@ -159,9 +160,8 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
                              f"{(*input.shape[:-1], 1)}, got {var.shape}{where()}")
     if eps <= 0:
         raise ValueRangeError(f"{name}: eps must be positive, got {eps}")
-    values = var.numpy()
-    if values.size and values.min() < 0:
-        raise ValueRangeError(f"{name}: var must not be negative, got {values.min()}{where()}")
+    if var.size and not var.is_dry and (least := var.numpy().min()) < 0:
+        raise ValueRangeError(f"{name}: var must not be negative, got {least}{where()}")
     with ad.no_grad():
         raised = ad.clip(var.detach(), eps) - var.detach()
     var = var + raised

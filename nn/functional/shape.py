@@ -22,12 +22,16 @@ def embedding(input, weight, padding_idx=None):
 
 def one_hot(tensor, num_classes=-1):
     """1 at each index, 0 elsewhere: int64 of shape (*tensor.shape, num_classes)."""
-    values = tensor.numpy()
-    if num_classes == -1:
-        num_classes = int(values.max()) + 1 if values.size else 1
-    if values.size and not 0 <= values.min() <= values.max() < num_classes:
-        raise ad.IndexRangeError(f"one_hot: indices must be in [0, {num_classes}), got "
-                                 f"{values.min()} .. {values.max()}{where()}")
+    if tensor.is_dry:
+        if num_classes == -1:
+            raise ad.DryRunError.no_values("one_hot without num_classes", tensor)
+    else:
+        values = tensor.numpy()
+        if num_classes == -1:
+            num_classes = int(values.max()) + 1 if values.size else 1
+        if values.size and not 0 <= values.min() <= values.max() < num_classes:
+            raise ad.IndexRangeError(f"one_hot: indices must be in [0, {num_classes}), got "
+                                     f"{values.min()} .. {values.max()}{where()}")
     eye = ad.arange(num_classes)
     return ad.astype(ad.expand_dims(tensor, -1) == eye, ad.int64)
 

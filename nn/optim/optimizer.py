@@ -176,7 +176,7 @@ class Optimizer:
         for key, states in counts.items():
             t = states[0]["step"]
             if key in behind:
-                t = number(t.item(), t.dtype)
+                t = as_state(ad.copy(t))
                 for state in states:
                     state["step"] = t
             ad.increment_(t)

@@ -37,7 +37,8 @@ class AveragedModel(Module):
         if list(own) != list(new):
             raise ArgumentError("AveragedModel: update_parameters got another model than it was "
                                 "made of")
-        count = self.n_averaged.item()
+        # A dry run does not know the count, and takes it that this update is not the first.
+        count = 1 if self.n_averaged.is_dry else self.n_averaged.item()
         averaged = {name for name, _ in self.module.named_parameters()}
         with ad.no_grad():
             for name, mine in own.items():

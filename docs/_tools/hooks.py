@@ -1,0 +1,40 @@
+"""What MkDocs calls while it builds the site: pages made from the source, links into it.
+
+Invariant: nothing here is a list of what the project contains; pages follow from the files, from
+docstrings and from `ad.registry`.
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+from mkdocs.structure.files import File
+
+sys.path.insert(0, str(Path(__file__).parent))
+import reference    # noqa: E402
+import sources      # noqa: E402
+
+log = logging.getLogger("mkdocs.hooks.autodiff")
+
+
+def on_files(files, config):
+    """Add the pages of the source files, their index, and ARCHITECTURE.md."""
+    made = {"source/index.md": sources.index(),
+            "architecture.md": (sources.ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")}
+    made |= {sources.page_of(path): sources.page(path) for path in sources.files()}
+    for where, text in made.items():
+        files.append(File.generated(config, where, content=text))
+    return files
+
+
+def on_page_markdown(markdown, page, config, files):
+    """Fill in the reference; turn links to source files into links to their pages."""
+    path = page.file.src_uri
+    if path.startswith("source/"):
+        return markdown
+    folder = Path(".") if path == "architecture.md" else Path("docs", path).parent
+    try:
+        return reference.filled(sources.rewritten(markdown, folder))
+    except sources.BrokenLink as error:
+        log.warning("%s: %s", path, error)
+        return markdown

@@ -13,7 +13,7 @@ from ..errors import ArgumentError, AutodiffError, GradientError
 from ..tapes import PREVIEW, Tape, nodes
 from .names import named_tensors
 
-__all__ = ["Trace", "Value", "flat_saves", "input_label"]
+__all__ = ["Trace", "Value", "flat_saves", "input_label", "place_of", "slots"]
 
 
 class Value:
@@ -68,7 +68,7 @@ class Trace:
         known = {n.serial for n in self.nodes}
         for record in self.records:
             for slot, t in _intact_saves(record):
-                where = _place(record, *slot)
+                where = place_of(record, slot)
                 if where is not None:
                     self.values.setdefault(where, t.numpy())
         for entry in tape or ():
@@ -214,11 +214,7 @@ class Trace:
 
 def flat_saves(record):
     """What a record saved, as (name, tensor) pairs; a list of inputs as name[0], name[1], ..."""
-    for name, t in ({} if record.released else record.saved_tensors()).items():
-        if isinstance(t, list):
-            yield from ((f"{name}[{k}]", part) for k, part in enumerate(t))
-        else:
-            yield name, t
+    return [(name, t) for _, name, t in slots(record)]
 
 
 def input_label(record, k):
@@ -233,28 +229,40 @@ def _inputs(record):
             if p is not None]
 
 
-def _place(record, kind, k):
+def place_of(record, slot):
     """(serial, output) of a saved input or output; None for an input off the tape."""
+    if slot is None:
+        return None
+    kind, k = slot
     if kind == "out":
         return (record.serial, k) if k < len(record.shapes) else None
     parent = record.parents[k]
     return None if parent is None else (parent.serial, record.indices[k])
 
 
-def _intact_saves(record):
-    """((kind, position), tensor) of what a record saved and nobody changed since."""
+def slots(record):
+    """((kind, position), name, tensor) of each save: an input's or output's place in the op.
+
+    The place is None for some of a list of inputs, whose positions are not kept.
+    """
     op, found = record.op, []
     outs = op.outputs + op.residuals
     for name, t in ({} if record.released else record.saved_tensors()).items():
         if isinstance(t, list):
             first = len(op.inputs) - 1
-            if len(t) == len(record.parents) - first:
-                found += [(("in", first + k), part) for k, part in enumerate(t)]
-            else:
-                found += [(None, part) for part in t]
+            whole = len(t) == len(record.parents) - first
+            found += [(("in", first + k) if whole else None, f"{name}[{k}]", part)
+                      for k, part in enumerate(t)]
         elif name in op.inputs:
-            found.append((("in", op.inputs.index(name)), t))
+            found.append((("in", op.inputs.index(name)), name, t))
         else:
-            found.append((("out", outs.index(name)), t))
-    return [(slot, t) for (slot, t), version in zip(found, record.saved_versions(), strict=True)
+            found.append((("out", outs.index(name)), name, t))
+    return found
+
+
+def _intact_saves(record):
+    """((kind, position), tensor) of what a record saved and nobody changed since."""
+    found = slots(record)
+    versions = record.saved_versions() if found else ()
+    return [(slot, t) for (slot, _, t), version in zip(found, versions, strict=True)
             if slot is not None and t.version == version]

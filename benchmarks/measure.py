@@ -13,23 +13,28 @@ import numpy as np
 import autodiff as ad
 from autodiff import memory, profile
 
+BLOCKS = 4
 CATEGORIES = ("parameter", "buffer", "optimizer state", "gradient", "input", "saved", "temporary")
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds: the median of `rounds` measurements and their quartiles."""
+    """Seconds: the median of `rounds` measurements, their quartiles, and the medians of `blocks`,
+    consecutive quarters of the rounds: how far they lie apart is the noise of the machine."""
 
     median: float
     q1: float
     q3: float
     rounds: int
+    blocks: tuple = ()
 
     @classmethod
     def of(cls, seconds):
         """Summary of a sequence of measurements."""
         q1, median, q3 = np.percentile(seconds, (25, 50, 75))
-        return cls(float(median), float(q1), float(q3), len(seconds))
+        parts = np.array_split(np.asarray(seconds), min(BLOCKS, len(seconds)))
+        blocks = tuple(float(np.median(part)) for part in parts)
+        return cls(float(median), float(q1), float(q3), len(seconds), blocks)
 
     def to_dict(self):
         """As it stands in the report file."""

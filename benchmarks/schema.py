@@ -9,7 +9,8 @@ NAME, VERSION = "autodiff-bench", 1
 _PEAK = {c: (int, f"bytes of category {c} at that moment") for c in (
     "parameter", "buffer", "optimizer state", "gradient", "input", "saved", "temporary")}
 _TIMING = {"median": (float, "median of the rounds"), "q1": (float, "first quartile"),
-           "q3": (float, "third quartile"), "rounds": (int, "number of rounds")}
+           "q3": (float, "third quartile"), "rounds": (int, "number of rounds"),
+           "blocks?": ((list, tuple), "medians of four consecutive parts of the rounds")}
 _PHASE = {"seconds": (_TIMING, "time of one pass"),
           "peak": ({"total": (int, "most tracked bytes alive at one moment"), **_PEAK},
                    "memory of one pass"),
@@ -73,34 +74,40 @@ def check(report):
     if report.get("version") != VERSION:
         raise SchemaError(f"version: expected {VERSION}, got {report.get('version')!r}; it was "
                           "written by another version of the benchmarks")
-    _check(report, FIELDS, "")
+    check_fields(report, FIELDS)
 
 
-def _check(value, fields, path):
+def check_fields(value, fields, path="", error=SchemaError):
+    """Raise `error` unless `value` has each of `fields`, {name: (kind, meaning)}, with its kind.
+
+    kind: a type or several, a dict of fields, or [kind] for a list; `name?` may be absent.
+    """
     for name, (kind, _) in fields.items():
+        optional, name = name.endswith("?"), name.removesuffix("?")
         here = f"{path}.{name}" if path else name
-        if name not in value:
-            raise SchemaError(f"{here}: missing")
-        _check_value(value[name], kind, here)
+        if name in value:
+            _check_value(value[name], kind, here, error)
+        elif not optional:
+            raise error(f"{here}: missing")
 
 
-def _check_value(value, kind, here):
+def _check_value(value, kind, here, error):
     if isinstance(kind, dict):
         if not isinstance(value, dict):
-            raise SchemaError(f"{here}: expected an object, got {type(value).__name__}")
-        _check(value, kind, here)
+            raise error(f"{here}: expected an object, got {type(value).__name__}")
+        check_fields(value, kind, here, error)
     elif isinstance(kind, list):
         if not isinstance(value, list):
-            raise SchemaError(f"{here}: expected a list, got {type(value).__name__}")
+            raise error(f"{here}: expected a list, got {type(value).__name__}")
         for k, item in enumerate(value):
-            _check_value(item, kind[0], f"{here}[{k}]")
+            _check_value(item, kind[0], f"{here}[{k}]", error)
     elif not isinstance(value, kind) and not (kind is float and isinstance(value, int)):
-        raise SchemaError(f"{here}: expected {kind}, got {type(value).__name__}")
+        raise error(f"{here}: expected {kind}, got {type(value).__name__}")
 
 
-def docs():
+def docs(fields=None):
     """The schema as text, a field a line."""
-    return "\n".join(_docs(FIELDS, ""))
+    return "\n".join(_docs(FIELDS if fields is None else fields, ""))
 
 
 def _docs(fields, path):

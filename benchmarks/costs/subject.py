@@ -12,6 +12,7 @@ import numpy as np
 
 import autodiff as ad
 import nn
+from autodiff.errors import AutodiffError
 
 from .errors import BatchError, LossError, ModelError, OptimizerError
 
@@ -20,7 +21,7 @@ DEFAULT_LR = 1e-3
 
 
 class Subject:
-    """The checked arguments of `cost`; `fresh()` gives a Run on new copies.
+    """The checked arguments of `cost`; `trainer()` and `predictor()` give runs on copies.
 
     inputs, target: tuples as the model and the loss take them, arrays for whatever has a shape;
     size: samples in the batch (the length of the first array's first axis).
@@ -48,42 +49,56 @@ class Subject:
         """What the loss calls itself."""
         return getattr(self.loss, "__name__", type(self.loss).__name__)
 
-    def fresh(self, training=True, input_gradient=False):
-        """A Run on copies of model and optimizer, and on new tensors of the batch."""
-        return Run(self, training, input_gradient)
+    def trainer(self, input_gradient=False):
+        """A TrainingRun on new copies."""
+        return TrainingRun(self, input_gradient)
+
+    def predictor(self, inputs=None):
+        """An InferenceRun on a new copy; on the batch, or on `inputs` (see `one`)."""
+        return InferenceRun(self, self.inputs if inputs is None else inputs)
 
 
-class Run:
-    """One copy of the subject, to be run: `predict`, or `forward`, `backward`, `update`.
+class InferenceRun:
+    """A copy of the model in eval mode and its inputs: nothing else is alive for it."""
 
-    Without `training` there is no optimizer and no target.  The learning rate is 0, so that however
-    many steps are taken, the model measured is the one that was given.
-    """
-
-    def __init__(self, subject, training, input_gradient=False):
-        self.subject = subject
-        self.inputs = tuple(_tensor(x, input_gradient) for x in subject.inputs)
-        self.model, optimizer = subject.model, subject.optimizer if training else None
-        own = _own(subject.loss)
-        self.model, optimizer, own = copy.deepcopy((self.model, optimizer, own))
-        self.call_loss = _rebound(subject.loss, own)
-        self.optimizer = self.target = self.loss = self.output = None
-        if training:
-            self.target = tuple(_tensor(y) for y in subject.target)
-            if optimizer is None:
-                optimizer = nn.optim.SGD(list(_trainable(self.model)), lr=DEFAULT_LR)
-            self.optimizer = _resting(optimizer)
-            self.optimizer.zero_grad()
-            _set_mode(self.model, True)
-        else:
-            for p in self.model.parameters():
-                p.grad = None
-            _set_mode(self.model, False)
+    def __init__(self, subject, inputs):
+        self.inputs = tuple(map(_tensor, inputs))
+        self.model = copy.deepcopy(subject.model)
+        for p in _trainable(self.model):
+            p.grad = None
+        if callable(getattr(self.model, "eval", None)):
+            self.model.eval()
 
     def predict(self):
-        """The model under no_grad; in eval mode where `training` is off."""
+        """The model under no_grad."""
         with ad.no_grad():
             return self.model(*self.inputs)
+
+
+class TrainingRun:
+    """A copy of model and optimizer and a batch: `forward`, `backward`, `update`.
+
+    The learning rate is 0, so that however many steps are taken, the model measured is the one
+    that was given.  input_gradient: as if a layer before the model wanted its gradient.
+    """
+
+    def __init__(self, subject, input_gradient=False):
+        self.inputs = tuple(_tensor(x, input_gradient) for x in subject.inputs)
+        self.target = tuple(map(_tensor, subject.target))
+        self.outside = {p.node.serial for p in subject.parameters if p.node is not None}
+        own = _owner(subject.loss)
+        self.model, self.optimizer, own = copy.deepcopy((subject.model, subject.optimizer, own))
+        self.call_loss = subject.loss if own is None else _method(subject.loss, own)
+        self.loss = None
+        if self.optimizer is None:
+            self.optimizer = nn.optim.SGD(list(_trainable(self.model)), lr=DEFAULT_LR)
+        for group in getattr(self.optimizer, "param_groups", ()):
+            if "lr" in group:
+                group["lr"] = 0.0
+        for p in _trainable(self.model):
+            p.grad = None
+        if not getattr(self.model, "training", True):
+            self.model.train()
 
     def forward(self):
         """Model and loss, recorded."""
@@ -94,7 +109,8 @@ class Run:
 
     def backward(self):
         """The sweep; the tape is freed."""
-        self.loss.backward()
+        with ad.scope(LOSS):            # for the seed, which belongs to no record
+            self.loss.backward()
         self.loss = None
 
     def update(self):
@@ -111,18 +127,12 @@ class Run:
         self.backward()
         self.update()
 
-    def eval_mode(self):
-        _set_mode(self.model, False)
-
-    def train_mode(self):
-        _set_mode(self.model, True)
-
     def check(self):
-        """Run forward once, and name what would keep a step from being one."""
+        """Run forward once, and name what keeps it from being the start of a step."""
         try:
             self.forward()
         except TypeError as error:
-            if isinstance(error, ad.errors.AutodiffError):
+            if isinstance(error, AutodiffError):
                 raise
             raise BatchError(f"cost: the model or the loss does not take this batch: {error}; the "
                              "model is called with each of the inputs, the loss with (output, "
@@ -130,20 +140,18 @@ class Run:
         loss, self.loss = self.loss, None
         if not isinstance(loss, ad.Tensor) or loss.shape != ():
             got = f"shape {loss.shape}" if isinstance(loss, ad.Tensor) else type(loss).__name__
-            raise LossError(f"cost: the loss must be a scalar Tensor (shape ()), got {got}; take "
-                            "its mean or sum")
+            raise LossError(f"cost: the loss must be a scalar Tensor, of shape (), got {got}; "
+                            "take its mean or its sum")
         if not loss.requires_grad:
             raise LossError("cost: the loss has no gradient: it depends on no parameter that "
-                            "requires one (are they frozen, or is the output detached or computed "
+                            "requires one (are they frozen, or is the output detached, or made "
                             "under no_grad?)")
-        used = {e.serial for e in ad.Tape.of(loss)}
-        leaves = {s for e in ad.Tape.of(loss) for s in e.leaves} - used
-        theirs = {p.node.serial for p in self.subject.parameters if p.node is not None}
-        if leaves & theirs:
-            raise LossError("cost: the loss or the model reaches parameters of the model from "
-                            "outside (a closure, a global); it is a copy that is measured, so let "
-                            "the model return what the loss needs, or make the loss an nn.Module "
-                            "that holds the model")
+        leaves = {serial for entry in ad.Tape.of(loss) for serial in entry.leaves}
+        if leaves & self.outside:
+            raise LossError("cost: the loss or the model reaches the model's parameters from "
+                            "outside (a closure, a global), but it is a copy that is measured: "
+                            "let the model return what the loss needs, or make the loss an "
+                            "nn.Module that holds the model")
 
 
 @contextlib.contextmanager
@@ -235,26 +243,12 @@ def _check_optimizer(optimizer, parameters):
                                  "parameters; make it with model.parameters()")
 
 
-def _resting(optimizer):
-    """The optimizer with a learning rate of 0: the same work, the same parameters after it."""
-    for group in getattr(optimizer, "param_groups", ()):
-        if "lr" in group:
-            group["lr"] = 0.0
-    return optimizer
-
-
-def _own(loss):
+def _owner(loss):
     """The module that a loss is, or is a method of: it is copied with the model."""
     owner = loss if isinstance(loss, nn.Module) else getattr(loss, "__self__", None)
     return owner if isinstance(owner, nn.Module) else None
 
 
-def _rebound(loss, own):
-    if own is None:
-        return loss
-    return own if isinstance(loss, nn.Module) else loss.__func__.__get__(own)
-
-
-def _set_mode(model, training):
-    if callable(getattr(model, "train", None)) and callable(getattr(model, "eval", None)):
-        model.train() if training else model.eval()
+def _method(loss, owner):
+    """The loss of a copied owner."""
+    return owner if isinstance(loss, nn.Module) else loss.__func__.__get__(owner)

@@ -32,7 +32,8 @@ def test_rounds_end_with_the_budget_and_the_collector_is_put_back():
 def test_timing_is_the_median_and_the_quartiles():
     t = Timing.of([5.0, 1.0, 2.0, 4.0, 3.0])
     assert (t.q1, t.median, t.q3, t.rounds) == (2.0, 3.0, 4.0, 5)
-    assert t.to_dict() == {"q1": 2.0, "median": 3.0, "q3": 4.0, "rounds": 5}
+    assert t.to_dict() == {"q1": 2.0, "median": 3.0, "q3": 4.0, "rounds": 5,
+                           "blocks": (3.0, 2.0, 4.0, 3.0)}
 
 
 def test_peak_bytes_add_up_and_see_what_was_freed():

@@ -1,0 +1,179 @@
+"""One pass under observation: its bytes by category, its launches, what it keeps for backward.
+
+The same functions run for real and inside `ad.dry_run()`: the first is the measurement, the second
+the prediction.  Invariant: what was alive before the run's copies were made is taken off, so the
+bytes are those of the model, the batch and the optimizer alone.
+"""
+
+import gc
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import autodiff as ad
+
+from ..measure import CATEGORIES, live_bytes
+from . import subject
+from .subject import LOSS
+
+OPTIMIZER = "(optimizer)"
+PHASES = ("forward", "backward", "update")
+
+
+class Launch(NamedTuple):
+    """One launch; layer: path of the module it belongs to, "" for the outermost; origin: the
+    operation that the model called, whose forward or gradient it computes."""
+    op: str
+    phase: str
+    layer: str
+    origin: str
+    flops: int
+    nbytes: int
+    dtype: str
+
+
+@dataclass
+class Pass:
+    """What was seen of an inference pass or a training step.
+
+    peaks: {phase: {"total", category: bytes at the phase's peak}}; launches; live: one tuple of
+    bytes by category (in the order of CATEGORIES) for each launch; saved: arrays kept for
+    backward; undeclared: operations that declare no arithmetic (they only move bytes).
+    """
+    peaks: dict
+    launches: list
+    live: list
+    saved: list = field(default_factory=list)
+    saved_bytes: int = 0
+    undeclared: list = field(default_factory=list)
+
+    @property
+    def peak(self):
+        """The highest of the phases' peaks."""
+        return max(self.peaks.values(), key=lambda p: p["total"])
+
+    def flops(self, phase=None):
+        """Floating-point operations of a phase, or of all."""
+        return sum(e.flops for e in self.launches if phase in (None, e.phase))
+
+
+def inference(what, inputs=None):
+    """One pass in eval mode under no_grad, with nothing alive but the model and its input."""
+    gc.collect()
+    base = live_bytes()
+    run = what.predictor(inputs)
+    run.predict()                                   # what a model makes once is made
+    peak = _peak(run.predict, base)
+    seen, live = _listen(run.predict, base)
+    names = _Names(run.model)
+    launches = [_launch(e, "inference", names) for e in seen.events]
+    return Pass({"inference": peak}, launches, live, undeclared=sorted(seen.undeclared))
+
+
+def step(what, input_gradient=False):
+    """One training step, with the optimizer's state there: forward, backward, update."""
+    gc.collect()
+    base = live_bytes()
+    run = what.trainer(input_gradient)
+    run.step()
+    names = _Names(run.model)
+    before = live_bytes()["saved"]
+    peaks = {"forward": _peak(run.forward, base)}
+    saved_bytes = live_bytes()["saved"] - before
+    peaks.update((phase, _peak(getattr(run, phase), base)) for phase in PHASES[1:])
+    seen, live = _listen(run.forward, base)
+    saved = _saved(run.loss, names.module)
+    for phase in PHASES[1:]:
+        more, rows = _listen(getattr(run, phase), base)
+        seen.events += more.events
+        seen.undeclared |= more.undeclared
+        live += rows
+    with ad.profile.profile(origins=True) as named:
+        run.step()
+    launches = [_launch(e, e.phase, names, e.op if e.phase == "forward" else e.origin)
+                for e in named.events]
+    return Pass(peaks, launches, live, saved, saved_bytes, sorted(seen.undeclared))
+
+
+def _peak(function, base):
+    """{"total", category: bytes at the peak of `function`}, above `base`."""
+    with ad.memory.track() as m:
+        kept = function()
+    del kept
+    found = {c: int(m.peak.get(c, 0)) - base[c] for c in CATEGORIES}
+    return {"total": sum(found.values()), **found}
+
+
+class _Seen(ad.profile.Profile):        # TODO ad.memory.timeline
+
+    def __init__(self):
+        super().__init__()
+        self.live = []
+
+    def _note(self, event):
+        super()._note(event)
+        self.live.append(ad.memory.stats()["live"])
+
+
+def _listen(function, base):
+    """(profile, live bytes by category at each launch)."""
+    with _Seen() as seen:
+        kept = function()
+    del kept
+    return seen, [tuple(int(row[c]) - base[c] for c in CATEGORIES) for row in seen.live]
+
+
+class _Names:
+    """From scopes and parameters to the paths of modules."""
+
+    def __init__(self, model):
+        modules = list(model.named_modules()) if hasattr(model, "named_modules") else [("", model)]
+        self.paths = {path for path, _ in modules}
+        self.owner = {}
+        for path, m in modules:
+            for p in (m.parameters(recurse=False) if hasattr(model, "named_modules")
+                      else m.parameters()):
+                self.owner.setdefault(p.storage_id, path)
+
+    def layer(self, event):
+        """The module whose work the launch is; the parameter's owner where it is an update."""
+        if event.phase == "update":
+            return next((self.owner[s] for s in event.storages if s in self.owner), OPTIMIZER)
+        return self.module(event.scope)
+
+    def module(self, scope):
+        """The module that a scope is of, or is within."""
+        if scope == LOSS or scope.startswith(LOSS + "."):
+            return LOSS
+        while scope not in self.paths and scope:
+            scope = scope.rpartition(".")[0]
+        return scope
+
+
+def _launch(e, phase, names, origin=None):
+    return Launch(e.op, phase, names.layer(e), e.op if origin is None else origin or e.op,
+                  e.flops, e.nbytes, e.dtype)
+
+
+def _line(line):
+    """`file.py:12` of the user's code; None where the model is called from here."""
+    return None if line.rpartition(":")[0] == subject.__file__ else line
+
+
+def _saved(loss, layer_of):
+    """Each array that the loss keeps, and the record whose leaving in backward frees it.
+
+    Backward visits records by descending serial: an array goes with the oldest that shares it.
+    """
+    entries = {e.serial: e for e in ad.Tape.of(loss)}
+    turn = {serial: k + 1 for k, serial in enumerate(sorted(entries, reverse=True))}
+    found = []
+    for a in ad.memory.saved_report(loss):
+        last = entries[min(serial for serial, *_ in a.users)]
+        found.append({
+            "bytes": a.nbytes, "shape": list(a.shape), "dtype": str(a.dtype),
+            "category": "saved" if a.category == "temporary" else a.category, "op": a.op,
+            "name": a.name, "layer": layer_of(a.scope), "line": _line(a.line),
+            "shared_with": [f"{op}.{name}" for _, op, name, *_ in a.users[1:]],
+            "freed_by": {"op": last.op, "layer": layer_of(last.scope), "turn": turn[last.serial],
+                         "of": len(entries)}})
+    return found

@@ -37,7 +37,7 @@ from .containers import Flatten, ModuleDict, ModuleList, ParameterList, Sequenti
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .dropout import Dropout
 from .embedding import Embedding
-from .errors import FileFormatError, ModuleError, StateDictError
+from .errors import FileFormatError, LabelError, ModuleError, StateDictError
 from .files import load, save
 from .history import History
 from .linear import Linear
@@ -82,7 +82,7 @@ from .pooling import (
 from .recurrent import GRU, LSTM, RNN
 from .recurrent_cells import GRUCell, LSTMCell, RNNCell
 from .trainer import Trainer
-from .training_errors import EmptyLoaderError, LabelError, NonFiniteLossError
+from .training_errors import BatchError, EmptyLoaderError, NonFiniteLossError
 from .freeze import FrozenError, freeze, predict
 from .generate import generate
 from .gpt import GPT, KeyValueCache
@@ -98,7 +98,7 @@ from .transformer import (
 __all__ = [
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d",
     "AvgPool1d", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d",
-    "BestCheckpoint", "Callback", "ChainError", "Checkpointed", "ConstantPad1d",
+    "BatchError", "BestCheckpoint", "Callback", "ChainError", "Checkpointed", "ConstantPad1d",
     "ConstantPad2d", "Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d",
     "CrossEntropyLoss", "Dropout", "ELU", "EarlyStopping", "Embedding", "EmptyLoaderError",
     "FileFormatError", "Flatten", "FrozenError", "GELU", "GLU", "GPT", "GRU", "GRUCell",

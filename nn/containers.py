@@ -87,7 +87,8 @@ class Sequential(_Ordered):
             for k, m in enumerate(modules):
                 if not isinstance(m, Module):
                     raise ModuleError(f"Sequential: argument {k} must be a Module, got "
-                                      f"{type(m).__name__}")
+                                      f"{type(m).__name__}; use the layer of a function, such as "
+                                      "nn.ReLU(), or write a Module that calls it")
                 self.add_module(str(k), m)
 
     def _made_of(self, members):

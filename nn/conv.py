@@ -61,7 +61,10 @@ class Convolution(Module):
         if getattr(input, "dtype", None) != weight.dtype:
             need_like(name, input, weight)
         need_ndim(name, input, (self.axes + 1, self.axes + 2), self.form)
-        need_size(name, input, -1 - self.axes, self.in_channels, "in_channels")
+        remedy = None
+        if input.ndim == self.axes + 1:
+            remedy = f"it was read without a batch axis; add the missing axis of {self.form}"
+        need_size(name, input, -1 - self.axes, self.in_channels, "in_channels", remedy=remedy)
 
     def extra_repr(self):
         text = (f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "

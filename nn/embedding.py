@@ -12,6 +12,7 @@ from .errors import (
     ShapeError,
     ValueRangeError,
     need_tensor,
+    outside,
     positive_int,
     where,
 )
@@ -65,7 +66,16 @@ class Embedding(Module):
             need_tensor("Embedding", input)
             raise DtypeError(f"Embedding: input must hold integers, got {input.dtype}; convert it "
                              f"with .astype(ad.int64){where()}")
-        return ad.embedding(self.weight, input, self.padding_idx)
+        try:
+            return ad.embedding(self.weight, input, self.padding_idx)
+        except ad.IndexRangeError as error:
+            found, n = outside(input, self.num_embeddings), self.num_embeddings
+            if found is None:
+                raise
+            raise ad.IndexRangeError(
+                f"Embedding: index {found[0]} at place {found[1]} is outside the table: indices "
+                f"must be in [0, {n}); correct them, or make the table with more rows than "
+                f"num_embeddings={n}{where()}") from error
 
     def extra_repr(self):
         pad = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"

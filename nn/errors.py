@@ -5,14 +5,15 @@ for what only models have: modules, state dicts, files.  Invariant: inside a mod
 ends with the path of the module.
 """
 
+import numpy as np
+
 import autodiff as ad
 from autodiff.core import current_scope
 from autodiff.errors import ArgumentError, AutodiffError, DtypeError, ShapeError, ValueRangeError
 
 __all__ = ["ArgumentError", "AutodiffError", "DependencyError", "DtypeError", "FileAccessError",
-           "FileFormatError",
-           "FileMissingError", "ModuleError",
-           "ShapeError", "StateDictError", "ValueRangeError"]
+           "FileFormatError", "FileMissingError", "LabelError", "ModuleError", "ShapeError",
+           "StateDictError", "ValueRangeError"]
 
 
 class ModuleError(AutodiffError, AttributeError):
@@ -21,6 +22,10 @@ class ModuleError(AutodiffError, AttributeError):
 
 class StateDictError(AutodiffError, RuntimeError):
     """A state dict that does not fit: missing or unexpected keys, other shapes or dtypes."""
+
+
+class LabelError(ad.IndexRangeError):
+    """A class label outside the classes that the scores tell apart."""
 
 
 class DependencyError(AutodiffError, ImportError):
@@ -66,15 +71,48 @@ def need_ndim(layer, x, ranks, form, name="input"):
     """ShapeError unless the rank of `x` is one of `ranks`; `form` reads like '(N, C, H, W)'."""
     if x.ndim not in ranks:
         expected = " or ".join(map(str, ranks))
+        remedy = ("add an axis, for instance x[:, None]" if x.ndim < min(ranks) else
+                  "take one away, for instance with x.reshape(...) or nn.Flatten()")
         raise ShapeError(f"{layer}: {name} must have {expected} dimensions, {form}, got shape "
-                         f"{x.shape}{where()}")
+                         f"{x.shape}; {remedy}{where()}")
 
 
-def need_size(layer, x, axis, size, what, name="input"):
+def need_size(layer, x, axis, size, what, name="input", remedy=None):
     """ShapeError unless axis `axis` of `x` has `size` entries, called `what`."""
-    if x.shape[axis] != size:
-        raise ShapeError(f"{layer}: expected {what}={size} at axis {axis} of the {name}, got "
-                         f"{x.shape[axis]} (shape {x.shape}){where()}")
+    if x.ndim == 0:
+        raise ShapeError(f"{layer}: expected {what}={size} at axis {axis} of the {name}, got a "
+                         f"scalar; give it axes with x.reshape(...){where()}")
+    got = x.shape[axis]
+    if got != size:
+        remedy = remedy or f"make the layer with {what}={got}, or move the axis of that size there"
+        raise ShapeError(f"{layer}: expected {what}={size} at axis {axis} of the {name}, got {got} "
+                         f"(shape {x.shape}); {remedy}{where()}")
+
+
+def outside(indices, count, ignored=None):
+    """(index, its place) of the first of `indices` that is not in [0, count) nor `ignored`, or
+    None."""
+    values = indices.numpy()
+    bad = (values < 0) | (values >= count)
+    if ignored is not None:
+        bad &= values != ignored
+    if not bad.any():
+        return None
+    place = np.unravel_index(int(bad.argmax()), values.shape)
+    return int(values[place]), place[0] if len(place) == 1 else tuple(map(int, place))
+
+
+def bad_label(name, labels, classes, ignored=None):
+    """The LabelError for labels that are none of the `classes`, or None if all are good."""
+    found = None if labels.is_dry else outside(labels, classes, ignored)
+    if found is None:
+        return None
+    label, place = found
+    unless = "" if ignored is None else f", or ignore_index={ignored}"
+    return LabelError(
+        f"{name}: label {label} of sample {place} is none of the {classes} classes: labels "
+        f"must be in [0, {classes}){unless}; correct the labels, or give the last layer more "
+        f"outputs{where()}")
 
 
 def positive_int(layer, name, value, least=1):

@@ -6,7 +6,7 @@ Invariant: weight is (out_features, in_features), as in PyTorch.
 import autodiff as ad
 
 from . import init
-from .errors import need_like, positive_int
+from .errors import ShapeError, need_like, need_size, positive_int
 from .module import Module
 from .parameter import Parameter
 
@@ -35,7 +35,11 @@ class Linear(Module):
         weight = self.weight
         if getattr(input, "dtype", None) != weight.dtype:
             need_like("Linear", input, weight)
-        return ad.linear(input, weight, self.bias)
+        try:
+            return ad.linear(input, weight, self.bias)
+        except ShapeError:
+            need_size("Linear", input, -1, self.in_features, "in_features")
+            raise
 
     def extra_repr(self):
         return (f"in_features={self.in_features}, out_features={self.out_features}, "

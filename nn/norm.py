@@ -65,8 +65,8 @@ class BatchNorm(Module):
         need_size(name, input, 1, self.num_features, "num_features")
         if input.size == self.num_features and (self.training or self.running_mean is None):
             raise ShapeError(f"{name}: the batch's statistics need more than one value a channel, "
-                             f"got shape {input.shape}{where()}; call .eval(), or leave out a "
-                             "last batch of one example")
+                             f"got shape {input.shape}; call .eval(), or leave out a last batch "
+                             f"of one example{where()}")
         if not (self.training and self.track_running_stats):
             return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias,
                                 False, 0.0, self.eps)
@@ -131,7 +131,8 @@ class LayerNorm(Module):
             need_like("LayerNorm", input, weight)
         if input.shape[-len(shape):] != shape:
             raise ShapeError(f"LayerNorm: expected an input whose last axes are {shape}, got shape "
-                             f"{input.shape}{where()}")
+                             f"{input.shape}; make the layer with normalized_shape="
+                             f"{input.shape[-len(shape):]}{where()}")
         return ad.layer_norm(input, weight, self.bias, len(shape), self.eps)
 
     def extra_repr(self):

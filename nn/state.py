@@ -49,11 +49,8 @@ def load_state(module, state, strict):
     if strict and keys.missing_keys:
         problems.append("missing keys: " + _listed(keys.missing_keys))
     if problems:
-        hint = ""
-        if strict and (keys.missing_keys or keys.unexpected_keys):
-            hint = "\n  pass strict=False to load the keys that fit"
         raise StateDictError(f"load_state_dict: the state does not fit {type(module).__name__}:\n  "
-                             + "\n  ".join(problems) + hint)
+                             + "\n  ".join([*problems, _remedy(own, state, keys)]))
     for _, t, value in pairs:
         write(t, value)
     return keys
@@ -73,6 +70,26 @@ def _misfit(key, t, value):
     if (value.dtype.kind == "f") != (t.dtype.kind == "f"):
         return f"{key}: expected {t.dtype}, got {value.dtype}"
     return None
+
+
+def _remedy(own, state, keys):
+    """What to do about a state that does not fit."""
+    inner = next((k for k, v in state.items() if hasattr(v, "keys") and own.keys() & set(v.keys())),
+                 None)
+    if inner is not None:
+        return f"it looks like a checkpoint: load its entry state[{inner!r}]"
+    for theirs in keys.unexpected_keys:
+        prefix, _, rest = theirs.partition(".")
+        if rest in own:
+            return (f"the keys begin with {prefix + '.'!r}: load "
+                    f"{{k.removeprefix({prefix + '.'!r}): v for k, v in state.items()}}")
+    for mine in keys.missing_keys:
+        prefix, _, rest = mine.partition(".")
+        if rest in state:
+            return f"the keys lack {prefix + '.'!r}: load it into model.{prefix}"
+    if keys.missing_keys or keys.unexpected_keys:
+        return "build the model as it was saved, or pass strict=False to load the keys that fit"
+    return "build the model as it was saved, or leave out these keys and pass strict=False"
 
 
 def _listed(keys, most=20):

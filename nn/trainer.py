@@ -19,10 +19,10 @@ import autodiff as ad
 
 from .checkpoint_files import load_checkpoint, remove_unfinished, save_checkpoint
 from .data import DataLoader, Dataset, LoaderArgumentError
-from .errors import ArgumentError, ShapeError, positive_int
+from .errors import ArgumentError, LabelError, ShapeError, positive_int
 from .history import History
 from .progress import Progress
-from .training_errors import EmptyLoaderError, bad_label, non_finite_loss
+from .training_errors import BatchError, EmptyLoaderError, non_finite_loss
 from .utils import clip_grad_norm_
 
 __all__ = ["Trainer", "evaluating"]
@@ -106,9 +106,13 @@ class Trainer:
 
     def compute(self, batch):
         """(loss, output, target) of one batch: a 0-d Tensor, and two Tensors for the metrics."""
+        if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+            raise BatchError(f"Trainer: a batch must be (input, ..., target), got "
+                             f"{type(batch).__name__} of {len(batch)}; let the data set give both, "
+                             "or override compute")
         *inputs, target = batch
         output = self.model(*inputs)
-        return self._loss(output, target), output, target
+        return self.loss(output, target), output, target
 
     def evaluate(self, batches):
         """{"loss": ..., metric: ...} over `batches` (as `validation` of fit), in eval mode."""
@@ -154,8 +158,7 @@ class Trainer:
                 loss, size = self._measured(batch)
                 value = loss.item()
                 if not math.isfinite(value):
-                    inputs = batch[:-1] if isinstance(batch, (tuple, list)) else ()
-                    raise non_finite_loss(value, self._where, inputs, self._lr())
+                    raise non_finite_loss(value, self._where, self, batch)
                 (loss if self.accumulate == 1 else loss * (1 / self.accumulate)).backward()
                 del loss                            # the tape goes before the next batch comes
                 group += 1
@@ -206,7 +209,10 @@ class Trainer:
 
     def _measured(self, batch):
         """Loss and number of samples of a batch, whose outputs the metrics have seen."""
-        loss, output, target = self.compute(batch)
+        try:
+            loss, output, target = self.compute(batch)
+        except LabelError as error:
+            raise LabelError(f"{error}; in {self._where}") from error
         if loss.shape != ():
             raise ShapeError(f"Trainer: the loss must be one number, got shape {loss.shape}; use "
                              "reduction='mean'")
@@ -215,15 +221,6 @@ class Trainer:
             for m in self.metrics:
                 m.update(*arrays, value)
         return loss, target.shape[0] if target.ndim else 1
-
-    def _loss(self, output, target):
-        try:
-            return self.loss(output, target)
-        except ad.IndexRangeError as error:
-            better = bad_label(error, self._where, output, target)
-            if better is None:
-                raise
-            raise better from error
 
     def _update(self, group):
         with_grad = [p for g in self.optimizer.param_groups for p in g["params"]

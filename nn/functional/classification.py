@@ -1,12 +1,12 @@
 """Losses of class scores against labels.
 
 Invariant: classes lie on axis 1 (axis 0 of a single example); a label that is not one of them,
-and not ignore_index, raises IndexRangeError.
+and not ignore_index, raises LabelError.
 """
 
 import autodiff as ad
 
-from ..errors import DtypeError, ShapeError, ValueRangeError, need_tensor, where
+from ..errors import DtypeError, ShapeError, ValueRangeError, bad_label, need_tensor, where
 from .loss import check_reduction, reduced
 
 
@@ -21,7 +21,12 @@ def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="m
     need_tensor("cross_entropy", input)
     need_tensor("cross_entropy", target, "target")
     if target.dtype.kind != "f":
-        return ad.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
+        try:
+            return ad.cross_entropy(input, target, weight, ignore_index, reduction,
+                                    label_smoothing)
+        except ad.IndexRangeError as error:
+            classes = input.shape[1 if input.ndim > 1 else 0]
+            raise bad_label("cross_entropy", target, classes, ignore_index) or error from None
     return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
 
 
@@ -52,7 +57,7 @@ def nll_loss(input, target, weight=None, *, ignore_index=-100, reduction="mean")
     check_reduction(name, reduction)
     rows, labels = _rows(name, input, target)
     ignored = labels == ignore_index
-    labels = _valid(name, labels, rows.shape[1], ignored)
+    labels = _valid(name, target, labels, rows.shape[1], ignore_index, ignored)
     loss = -rows[ad.arange(rows.shape[0]), labels]
     share = None
     if weight is not None:
@@ -77,7 +82,7 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, *, reduction=
     if rows.shape[0] != target.size or input.ndim > 2:
         raise ShapeError(f"{name}: expected an input (N, C) or (C,), got {input.shape}{where()}")
     classes = rows.shape[1]
-    labels = _valid(name, labels, classes, None)
+    labels = _valid(name, target, labels, classes)
     own = rows[ad.arange(rows.shape[0]), labels]
     gap = ad.clip(margin - ad.expand_dims(own, 1) + rows, 0.0)
     gap = ad.square(gap) if p == 2 else gap
@@ -108,15 +113,12 @@ def _rows(name, input, target):
     return rows.reshape((target.size, input.shape[axis])), target.reshape((target.size,))
 
 
-def _valid(name, labels, classes, ignored):
+def _valid(name, target, labels, classes, ignore_index=None, ignored=None):
     """Labels inside the classes; those ignored as 0."""
-    labels = labels if ignored is None else ad.where(ignored, 0, labels)
-    if labels.size and not labels.is_dry:
-        values = labels.numpy()
-        if not 0 <= values.min() <= values.max() < classes:
-            raise ad.IndexRangeError(f"{name}: labels must be in [0, {classes}), got "
-                                     f"{values.min()} .. {values.max()}{where()}")
-    return labels
+    error = bad_label(name, target, classes, ignore_index)
+    if error is not None:
+        raise error
+    return labels if ignored is None else ad.where(ignored, 0, labels)
 
 
 def _class_weight(name, weight, classes, more):

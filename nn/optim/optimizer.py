@@ -45,7 +45,9 @@ class Optimizer:
         self._rates = []        # of each group: [the number last written, its 0-d tensor]
         groups = list(params)
         if not groups:
-            raise ArgumentError(f"{type(self).__name__}: got no parameters")
+            raise ArgumentError(f"{type(self).__name__}: got no parameters; a model finds its own "
+                                "in attributes and in nn.ModuleList, not in lists, and an "
+                                "iterator such as model.parameters() gives them once")
         for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
             self.add_param_group(group)
 

@@ -214,13 +214,37 @@ def test_nan_loss():
     y[11] = np.nan
     t = trainer()
     before = t.model.weight.numpy().copy()
-    with pytest.raises(nn.NonFiniteLossError, match="epoch 1, batch 1; the inputs are finite: "
-                                                    "lower the learning rate"):
+    with pytest.raises(nn.NonFiniteLossError, match="nan in epoch 1, batch 1: this batch holds NaN "
+                                                    "or infinity: clean the data"):
         t.fit(nn.data.DataLoader(nn.data.TensorDataset(x, y), batch_size=8), epochs=1)
     assert (t.model.weight.numpy() != before).any() and np.isfinite(t.model.weight.numpy()).all()
-    x[11] = np.inf
-    with pytest.raises(ad.NonFiniteError, match="inputs of this batch hold NaN or infinity"):
-        trainer().fit(nn.data.DataLoader(nn.data.TensorDataset(x, y), batch_size=8), epochs=1)
+    with ad.no_grad():
+        t.model.weight.fill_(np.inf)
+    with pytest.raises(ad.NonFiniteError, match="weight is not finite since the update before"):
+        t.fit(loader(), epochs=1)
+
+
+class Logarithm(nn.Module):
+    def forward(self, x):
+        hidden = ad.where(ad.tensor([True, True, False]), x, -np.inf)   # a mask is no error
+        return ad.log(ad.softmax(hidden, -1) - 2.0)
+
+
+def test_nan_loss_names_the_operation():
+    """Its module and its line; random numbers and running statistics do not move once more."""
+    ad.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(0.5), Logarithm())
+    x, y = regression(16).tensors
+    t = nn.Trainer(model, nn.MSELoss(), nn.optim.SGD(model.parameters()), progress=False)
+    data = nn.data.TensorDataset(x, np.repeat(y, 3, 1))
+    with pytest.raises(nn.NonFiniteLossError) as caught:
+        t.fit(nn.data.DataLoader(data, batch_size=8), epochs=1)
+    assert "that of log in 3 (" in str(caught.value) and "test_trainer.py:" in str(caught.value)
+    assert model[1].num_batches_tracked.item() == 1
+    moved = ad.random_state().numpy().copy()
+    ad.manual_seed(0)
+    nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(0.5))(ad.tensor(x[:8]))
+    assert (ad.random_state().numpy() == moved).all()
 
 
 def test_empty_loaders():
@@ -239,8 +263,8 @@ def test_label_out_of_range(label):
     y = np.array([0, 1, label, 2])
     model = nn.Linear(3, 10)
     t = nn.Trainer(model, nn.CrossEntropyLoss(), nn.optim.SGD(model.parameters()), progress=False)
-    with pytest.raises(nn.LabelError, match=rf"label {label} of sample 2 in epoch 1, batch 0 .*"
-                                            r"in \[0, 10\)"):
+    with pytest.raises(nn.LabelError, match=rf"label {label} of sample 2 is none of the 10 classes"
+                                            r": .*in \[0, 10\).*correct.*; in epoch 1, batch 0"):
         t.fit(nn.data.DataLoader(nn.data.TensorDataset(x, y), batch_size=4), epochs=1)
 
 

@@ -23,6 +23,10 @@ COMMANDS = (
             "train and infer on real data; print what backpropagation costs"),
     Command("peers", "benchmarks.peers.command",
             "this engine beside PyTorch, JAX, ONNX Runtime and HIPS autograd"),
+    Command("kernels", "benchmarks.kernel_bench",
+            "each kernel beside its NumPy twin and the machine's limit"),
+    Command("scaling", "benchmarks.scaling",
+            "how a step's time grows with batch, width, depth, length"),
 )
 
 

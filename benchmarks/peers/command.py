@@ -30,7 +30,8 @@ def add_arguments(parser):
                         help="threads of every engine (default: 2)")
     parser.add_argument("--seconds", type=float, default=10.0, metavar="S",
                         help="for the repetitions of one workload in one mode (default: 10)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures here")
+    parser.add_argument("--json", metavar="FILE",
+                        help="write the figures here, workload by workload")
     parser.add_argument("--append", action="store_true",
                         help="keep the other workloads that FILE already holds")
     parser.add_argument("--show", metavar="FILE", help="print a stored report; measure nothing")
@@ -45,16 +46,16 @@ def run(args):
         report = _read(args.show)
     else:
         report = measure(args)
-        if args.json:
-            with open(args.json, "w") as f:
-                json.dump(report, f, indent=1)
     print(table.markdown(report))
     return int(any(row["notes"] for row in report["rows"].values()))
 
 
 def measure(args):
     """The report: {"schema", "rows": {name: figures, machine and limits of its run}}."""
-    from .. import fresh, machine
+    import autodiff as ad
+
+    from .. import machine
+    from ..costs import roofline
     from . import session
     if args.append and not args.json:
         raise UsageError("--append needs --json FILE")
@@ -63,17 +64,21 @@ def measure(args):
         report = _read(args.json)
     there = [n for n in args.engines if importlib.util.find_spec(ENGINES[n].package)]
     missing = [ENGINES[n].title for n in args.engines if n not in there]
-    limits = fresh.call("benchmarks.limits:measure", threads=args.threads)
+    ad.set_num_threads(args.threads)
+    rates = roofline.rates()
     for name in args.only or ROWS:
         state, start = machine.state(), time.perf_counter()
         row = session.run(ROWS[name], there, args.threads, args.seconds, memory=args.memory,
                           say=lambda text: print(text, file=sys.stderr, flush=True))
         report["rows"][name] = {
             **row, "missing": missing, "threads": args.threads, "seconds": args.seconds,
-            "limits": limits, "machine": state, "load_after": machine.load(),
+            "rates": rates, "machine": state, "load_after": machine.load(),
             "took": time.perf_counter() - start,
             "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds")}
-    report["rows"] = {n: report["rows"][n] for n in ROWS if n in report["rows"]}
+        report["rows"] = {n: report["rows"][n] for n in ROWS if n in report["rows"]}
+        if args.json:
+            with open(args.json, "w") as f:
+                json.dump(report, f, indent=1)
     return report
 
 

@@ -3,6 +3,7 @@
 Invariant: every figure is a function of the report's data, so a stored report prints the same.
 """
 
+from ..costs import roofline
 from ..machine import describe
 from .engines import ENGINES
 from .rows import INFER, MODES, ROWS, TRAIN
@@ -51,7 +52,8 @@ def limit(name, row, mode):
     if bound is None:
         return None
     flops, moved = ROWS[name].work(mode)
-    return max(flops / row["limits"]["gemm"], moved / row["limits"]["stream"])
+    rates = row["rates"]
+    return max(flops / rates["product"]["float32"], moved / roofline.stream_rate(rates, moved))
 
 
 def _times(rows):
@@ -112,10 +114,11 @@ def _machine(rows):
     """Machine and limits once for each run that the report holds."""
     said = []
     for name, row in rows.items():
-        m, limits = row["machine"], row["limits"]
+        m, rates = row["machine"], row["rates"]
+        product, stream = rates["product"]["float32"], rates["stream"][-1][1]
         text = (f"{row['created']}, {name}: load {m['load']} before, {row['load_after']} after; "
-                f"{row['threads']} threads; products {limits['gemm'] / 1e9:.0f} GFLOP/s, stream "
-                f"{limits['stream'] / 1e9:.1f} GB/s; governor {m['governor'] or 'not readable'}; "
+                f"{row['threads']} threads; products {product / 1e9:.0f} GFLOP/s, stream "
+                f"{stream / 1e9:.1f} GB/s; governor {m['governor'] or 'not readable'}; "
                 f"took {row['took']:.0f} s")
         said.append(text)
     return describe(m) + "\n\n" + "\n".join(said) if said else ""

@@ -55,9 +55,9 @@ class Worker:
         """
         run, clock = self.programs[mode], time.perf_counter
         each = self.each.get(mode) or self._one(run)
-        spent = 0.0
-        while spent < 0.1 * seconds:
-            spent += self._one(run)
+        warm = clock() + 0.1 * seconds
+        while each < seconds and clock() < warm:
+            run()
         group = max(1, int(SHORTEST / each))
         times = []
         gc.collect()
@@ -90,16 +90,17 @@ class Worker:
             run()
         del run
         gc.collect()
-        pooled = engine.pooled()
-        before, exact = process.resident(), process.reset_high_water()
-        if hasattr(engine, "start_count"):
-            engine.start_count()
+        pooled, before = engine.pooled(), process.resident()
+        held = engine.live() if hasattr(engine, "live") else None
         run = engine.program(row, mode)
+        exact = process.reset_high_water()      # what building took for a moment is not counted
+        if held is not None:
+            engine.reset_peak()
         for _ in range(3):
             run()
         found = {"resident": process.high_water() - before + pooled, "exact": exact}
-        if hasattr(engine, "counted"):
-            found["counted"] = engine.counted(run)
+        if held is not None:
+            found["counted"] = engine.peak() - held
         return found
 
     def _build(self, mode):

@@ -26,15 +26,16 @@ def pooled():
     return ad.memory.stats()["held_bytes"]
 
 
-def start_count():
-    global _before
-    _before = ad.memory.stats()["live_bytes"]
+def live():
+    return ad.memory.stats()["live_bytes"]
+
+
+def reset_peak():
     ad.memory.reset_peak()
 
 
-def counted(run):
-    """The ledger's peak above what was live before the model was built."""
-    return ad.memory.peak() - _before
+def peak():
+    return ad.memory.peak()
 
 
 def program(row, mode):

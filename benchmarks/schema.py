@@ -6,16 +6,16 @@ added.  Times are seconds, sizes bytes, counts numbers.  `docs()` prints this as
 
 NAME, VERSION = "autodiff-bench", 1
 
-_PEAK = {c: (int, f"bytes of category {c} at that moment") for c in (
+PEAK = {c: (int, f"bytes of category {c} at that moment") for c in (
     "parameter", "buffer", "optimizer state", "gradient", "input", "saved", "temporary")}
-_TIMING = {"median": (float, "median of the rounds"), "q1": (float, "first quartile"),
+TIMING = {"median": (float, "median of the rounds"), "q1": (float, "first quartile"),
            "q3": (float, "third quartile"), "rounds": (int, "number of rounds"),
            "blocks?": ((list, tuple), "medians of four consecutive parts of the rounds")}
-_PHASE = {"seconds": (_TIMING, "time of one pass"),
-          "peak": ({"total": (int, "most tracked bytes alive at one moment"), **_PEAK},
+_PHASE = {"seconds": (TIMING, "time of one pass"),
+          "peak": ({"total": (int, "most tracked bytes alive at one moment"), **PEAK},
                    "memory of one pass"),
           "flops": (int, "floating-point operations, counted from shapes")}
-_NUMBER = (float, int, type(None))
+NUMBER = (float, int, type(None))
 
 _WORKLOAD = {
     "name": (str, "as on the command line"),
@@ -40,11 +40,11 @@ _WORKLOAD = {
         "prediction": (_PHASE, "inference on one sample"),
     }, "cost of a step's parts"),
     "multiples": ({
-        "step": ({"seconds": (_NUMBER, "sum of the phases' medians / inference"),
-                  "peak": (_NUMBER, "highest phase / inference"),
-                  "flops": (_NUMBER, "sum of the phases / inference")}, "per step"),
-        "run": ({"seconds": (_NUMBER, "the whole training run / one prediction"),
-                 "flops": (_NUMBER, "the same in operations")}, "per run"),
+        "step": ({"seconds": (NUMBER, "sum of the phases' medians / inference"),
+                  "peak": (NUMBER, "highest phase / inference"),
+                  "flops": (NUMBER, "sum of the phases / inference")}, "per step"),
+        "run": ({"seconds": (NUMBER, "the whole training run / one prediction"),
+                 "flops": (NUMBER, "the same in operations")}, "per run"),
     }, "training / inference"),
 }
 
@@ -54,7 +54,7 @@ FIELDS = {
     "created": (str, "when, ISO 8601 with time zone"),
     "seconds": (float, "how long the whole job took"),
     "machine": (dict, "processor, cpus, threads, BLAS kernel, versions, load; see machine.py"),
-    "load_after": (_NUMBER, "load average at the end"),
+    "load_after": (NUMBER, "load average at the end"),
     "options": (dict, "full, seeds, only"),
     "workloads": ([_WORKLOAD], "one of each that ran"),
     "skipped": (list, "[name, why] of each that could not run"),

@@ -36,12 +36,14 @@ class Pass:
     """What was seen of an inference pass or a training step.
 
     peaks: {phase: {"total", category: bytes at the phase's peak}}; launches; live: one tuple of
-    bytes by category (in the order of CATEGORIES) for each launch; saved: arrays kept for
-    backward; undeclared: operations that declare no arithmetic (they only move bytes).
+    bytes by category (in the order of CATEGORIES) for each launch, slack: the pool's rounding
+    then; saved: arrays kept for backward; undeclared: operations that declare no arithmetic (they
+    only move bytes).
     """
     peaks: dict
     launches: list
     live: list
+    slack: list
     saved: list = field(default_factory=list)
     saved_bytes: int = 0
     undeclared: list = field(default_factory=list)
@@ -59,20 +61,21 @@ class Pass:
 def inference(what, inputs=None):
     """One pass in eval mode under no_grad, with nothing alive but the model and its input."""
     gc.collect()
-    base = live_bytes()
+    base = _base()
     run = what.predictor(inputs)
     run.predict()                                   # what a model makes once is made
     peak = _peak(run.predict, base)
-    seen, live = _listen(run.predict, base)
+    seen, live, slack = _listen(run.predict, base)
     names = _Names(run.model)
     launches = [_launch(e, "inference", names) for e in seen.events]
-    return Pass({"inference": peak}, launches, live, undeclared=sorted(seen.undeclared))
+    return Pass({"inference": peak}, launches, live, slack,
+                undeclared=sorted(seen.undeclared))
 
 
 def step(what, input_gradient=False):
     """One training step, with the optimizer's state there: forward, backward, update."""
     gc.collect()
-    base = live_bytes()
+    base = _base()
     run = what.trainer(input_gradient)
     run.step()
     names = _Names(run.model)
@@ -80,18 +83,25 @@ def step(what, input_gradient=False):
     peaks = {"forward": _peak(run.forward, base)}
     saved_bytes = live_bytes()["saved"] - before
     peaks.update((phase, _peak(getattr(run, phase), base)) for phase in PHASES[1:])
-    seen, live = _listen(run.forward, base)
+    seen, live, slack = _listen(run.forward, base)
     saved = _saved(run.loss, names.module)
     for phase in PHASES[1:]:
-        more, rows = _listen(getattr(run, phase), base)
+        more, rows, rounding = _listen(getattr(run, phase), base)
         seen.events += more.events
         seen.undeclared |= more.undeclared
         live += rows
+        slack += rounding
     with ad.profile.profile(origins=True) as named:
         run.step()
     launches = [_launch(e, e.phase, names, e.op if e.phase == "forward" else e.origin)
                 for e in named.events]
-    return Pass(peaks, launches, live, saved, saved_bytes, sorted(seen.undeclared))
+    return Pass(peaks, launches, live, slack, saved, saved_bytes,
+                sorted(seen.undeclared))
+
+
+def _base():
+    """Bytes by category that are alive now, and the slack of the pool."""
+    return {**live_bytes(), "slack": ad.memory.stats()["slack_bytes"]}
 
 
 def _peak(function, base):
@@ -107,19 +117,22 @@ class _Seen(ad.profile.Profile):        # TODO ad.memory.timeline
 
     def __init__(self):
         super().__init__()
-        self.live = []
+        self.live, self.slack = [], []
 
     def _note(self, event):
         super()._note(event)
-        self.live.append(ad.memory.stats()["live"])
+        found = ad.memory.stats()
+        self.live.append(found["live"])
+        self.slack.append(found["slack_bytes"])
 
 
 def _listen(function, base):
-    """(profile, live bytes by category at each launch)."""
+    """(profile, live bytes by category at each launch, slack of the pool at each)."""
     with _Seen() as seen:
         kept = function()
     del kept
-    return seen, [tuple(int(row[c]) - base[c] for c in CATEGORIES) for row in seen.live]
+    return (seen, [tuple(int(row[c]) - base[c] for c in CATEGORIES) for row in seen.live],
+            [n - base["slack"] for n in seen.slack])
 
 
 class _Names:

@@ -4,12 +4,12 @@ Invariant: passes are compared within the same rounds (measure.interleave); what
 a pass never enters the seconds of a pass.
 """
 
-import resource
 import statistics
 import time
 
 import autodiff as ad
 
+from .. import process
 from ..measure import interleave
 
 SHARE = 0.65                # of the budget that goes to whole passes
@@ -61,7 +61,7 @@ def _medians(rounds):
 
 
 def _faults(function, rounds=5):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    before = process.minor_faults()
     for _ in range(rounds):
         function()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // rounds
+    return (process.minor_faults() - before) // rounds

@@ -13,7 +13,7 @@ if not getattr(_kernels, "__autodiff_kernels__", False):
         f"{getattr(_kernels, '__file__', None) or list(_kernels.__path__)}; rename that one, or "
         "take its folder off sys.path")
 
-from . import core, dtypes, errors, memory, methods, ops, profile, study, testing    # noqa: E402
+from . import core, dtypes, errors, memory, methods, ops, profile, testing    # noqa: E402
 from .checkpoint import checkpoint                                              # noqa: E402
 from .core import Tensor, enable_grad, is_grad_enabled, no_grad, set_grad_enabled   # noqa: E402
 from .dry import dry_run, in_dry_run                                            # noqa: E402
@@ -41,3 +41,11 @@ for _module in list(vars(ops).values()):            # composites, by their files
     for _name in getattr(_module, "__all__", ()):
         globals()[_name] = exported(getattr(_module, _name))
 globals()["bool"] = bool_
+
+
+def __getattr__(name):
+    """`study` is imported when it is first used: training does without pages and drawings."""
+    if name == "study":
+        import importlib
+        return importlib.import_module(".study", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

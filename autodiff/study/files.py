@@ -4,7 +4,6 @@ Invariant: a reader of the path sees the old file or the new one, never a part.
 """
 
 import os
-import tempfile
 
 from ..errors import ArgumentError
 
@@ -25,6 +24,7 @@ def write_bytes(path, content):
         path = os.fspath(path)
     except TypeError:
         raise ArgumentError(f"expected a file's path, got {type(path).__name__}") from None
+    import tempfile  # not needed to import the library
     folder, name = os.path.split(os.path.abspath(path))
     handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
     try:

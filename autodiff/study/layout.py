@@ -5,7 +5,6 @@ Invariant: a missing or failing engine raises LayoutEngineError, never a half-wr
 """
 
 import shutil
-import subprocess
 
 from .errors import LayoutEngineError
 
@@ -35,6 +34,7 @@ def render(dot, kind, engine=None):
 
 
 def _by_program(dot, kind):
+    import subprocess  # not needed to import the library
     try:
         done = subprocess.run(["dot", f"-T{kind}"], input=dot.encode(), capture_output=True,
                               timeout=SECONDS, check=False)

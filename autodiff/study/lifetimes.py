@@ -151,6 +151,7 @@ class Lifetimes:
         array = None if c.raw is not None else here.get(c.storage)
         if array is not None:
             array.holders += 1
+            array.name += f", {self.trace.name(c.parent, c.index)}"
         else:
             whole = c.raw is not None
             array = self._gradient(c.parent, c.index, step, None if whole else c.nbytes)
@@ -170,7 +171,6 @@ class Lifetimes:
         if array.holders > 1 or array.nbytes != _nbytes(leaf, 0):
             self._let_go(array, step)
             array = self._gradient(leaf, 0, step)
-        array.name = f"gradient of {self.trace.name(leaf)}"
         array.last = self.last
 
     @staticmethod

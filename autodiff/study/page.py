@@ -5,9 +5,6 @@ Invariant: the steps are the engine's records in its order, the numbers are its 
 `.grad` stays as it is.
 """
 
-import functools
-from importlib.resources import files
-
 from .. import core, text
 from ..errors import ArgumentError, GradientError
 from .groups import Groups
@@ -15,7 +12,7 @@ from .lifetimes import Lifetimes
 from .names import caller_variables
 from .rules import described, reason, with_numbers
 from .sweep import watch
-from .template import html_page, write_page
+from .template import html_page, shared_text, write_page
 from .trace import Trace, flat_saves
 
 __all__ = ["page", "page_data"]
@@ -44,13 +41,8 @@ def page(loss, path, names=None, model=None, tape=None, title=None):
     data = page_data(Trace("page", loss, tape, names, model, variables))
     name = title or f"Backpropagation of {data['root']}, step by step"
     data["title"] = name
-    return write_page(path, html_page(name, data, [_part("tape.css")],
-                                      [_part(n) for n in SCRIPTS]))
-
-
-@functools.cache
-def _part(name):
-    return (files(__package__) / "html" / name).read_text("utf-8")
+    return write_page(path, html_page(name, data, [shared_text("tape.css")],
+                                      [shared_text(n) for n in SCRIPTS]))
 
 
 def page_data(trace):

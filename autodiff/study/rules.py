@@ -6,6 +6,7 @@ rule's own one-line docstring, or its name and place, stands in.
 """
 
 import ast
+import functools
 import inspect
 import os
 import re
@@ -14,6 +15,7 @@ import textwrap
 from ..op import registry
 
 
+@functools.lru_cache(1024)
 def expressions(block, needs, count):
     """The gradient of each of `count` inputs as source text; None where it is not understood."""
     try:

@@ -9,14 +9,15 @@ import base64
 import hashlib
 import html
 import json
+import pathlib
 import re
-from importlib.resources import files
 
 from ..errors import ArgumentError
 from .files import write_text
 
-__all__ = ["html_page", "json_text", "write_page"]
+__all__ = ["html_page", "json_text", "shared_text", "write_page"]
 
+FOLDER = pathlib.Path(__file__).with_name("html")
 BASE_STYLES, BASE_SCRIPTS = ("base.css",), ("base.js", "charts.js")
 
 
@@ -27,8 +28,8 @@ def html_page(title, data, styles=(), scripts=()):
     styles, scripts: CSS and JavaScript as text, after the shared ones. Raises ArgumentError for
     data that is no JSON and for code that would end its own element.
     """
-    style = "\n".join([*map(_shared, BASE_STYLES), *styles])
-    script = "\n".join([*map(_shared, BASE_SCRIPTS), *scripts])
+    style = "\n".join([*map(shared_text, BASE_STYLES), *styles])
+    script = "\n".join([*map(shared_text, BASE_SCRIPTS), *scripts])
     for name, code in (("style", style), ("script", script)):
         if f"</{name}" in code.lower():
             raise ArgumentError(f"html_page: a {name} holds </{name}, which would end it; write "
@@ -36,7 +37,7 @@ def html_page(title, data, styles=(), scripts=()):
     parts = {"title": html.escape(title), "style": style, "script": script,
              "data": json_text(data), "style_hash": _hash(style), "script_hash": _hash(script)}
     # One pass, so that nothing in the data is taken for a place to fill.
-    return re.sub(r"\{\{(\w+)\}\}", lambda m: parts[m[1]], _shared("base.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda m: parts[m[1]], shared_text("base.html"))
 
 
 def write_page(path, page):
@@ -55,8 +56,9 @@ def json_text(data):
     return found.encode("utf-8", "replace").decode()
 
 
-def _shared(name):
-    return (files(__package__) / "html" / name).read_text("utf-8")
+def shared_text(name):
+    """A file of the template's folder, as text."""
+    return (FOLDER / name).read_text("utf-8")
 
 
 def _hash(code):

@@ -17,6 +17,9 @@ const page = (() => {
   const svg = (tag, props, ...children) =>
     fill(document.createElementNS("http://www.w3.org/2000/svg", tag), props, children);
 
+  // A small picture for a button: a path in a box of 16 x 16.
+  const icon = path => svg("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: path }));
+
   function bytes(n) {
     if (n < 1024) return `${Math.round(n)} B`;
     for (const unit of ["KiB", "MiB", "GiB"]) {
@@ -32,5 +35,5 @@ const page = (() => {
     return `${n.toFixed(2)} T`;
   }
   const plural = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
-  return { data, el, svg, bytes, count, plural };
+  return { data, el, svg, icon, bytes, count, plural };
 })();

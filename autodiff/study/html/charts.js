@@ -31,25 +31,30 @@ page.charts = (() => {
   // series: [{name, color, values, line}]; options: {label, format, unit, height, width, pick(step), marks}
   function timeline(series, options) {
     const width = options.width || 640, height = options.height || 180;
-    const left = 8, right = 8, top = 18, bottom = 22;
+    const right = 8, top = 18, bottom = 22;
     const stacked = series.filter(s => !s.line), lines = series.filter(s => s.line);
     const length = Math.max(...series.map(s => s.values.length));
     const totals = Array.from({ length }, (_, k) => stacked.reduce((a, s) => a + (s.values[k] || 0), 0));
     const most = Math.max(1, ...totals.reduce((a, v) => [Math.max(a[0], v)], [0]),
       ...lines.map(s => s.values.reduce((a, v) => Math.max(a, v), 0)));
     const scale = ticks(most, options.unit), ceiling = scale[scale.length - 1];
-    const x = k => left + (width - left - right) * (length > 1 ? k / (length - 1) : 0);
+    const names = scale.map(v => options.format(v).replace(/\.00(?=\D)/, ""));
+    const left = 12 + 6.8 * Math.max(...names.map(n => n.length));
+    const x = k => left + (width - left - right) * (k / length);        // step k spans x(k) ... x(k + 1)
     const y = v => top + (height - top - bottom) * (1 - v / ceiling);
     const chart = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": options.label });
     for (const v of scale) {
       chart.append(svg("line", { class: "axis", x1: left, x2: width - right, y1: y(v), y2: y(v) }));
     }
+    const stairs = (steps, values, end) => steps.flatMap((k, i) => {
+      const height = y(values[i]).toFixed(1), to = i + 1 < steps.length ? steps[i + 1] : end;
+      return [`${x(k).toFixed(1)},${height}`, `${x(to).toFixed(1)},${height}`];
+    });
     const kept = thin(length, totals, Math.max(60, Math.round(width)));
     let under = kept.map(() => 0);
     for (const s of stacked) {
       const over = kept.map((k, i) => under[i] + (s.values[k] || 0));
-      const up = kept.map((k, i) => `${x(k).toFixed(1)},${y(over[i]).toFixed(1)}`);
-      const down = kept.map((k, i) => `${x(k).toFixed(1)},${y(under[i]).toFixed(1)}`).reverse();
+      const up = stairs(kept, over, length), down = stairs(kept, under, length).reverse();
       const area = svg("polygon", { points: [...up, ...down].join(" ") });
       area.style.fill = s.color;
       area.style.fillOpacity = "0.8";
@@ -58,13 +63,11 @@ page.charts = (() => {
     }
     for (const s of lines) {
       const at = thin(s.values.length, s.values, Math.max(60, Math.round(width)));
-      const line = svg("polyline", { points: at.map(k => `${x(k).toFixed(1)},${y(s.values[k]).toFixed(1)}`).join(" "), fill: "none", "stroke-dasharray": "5 3", "stroke-width": 2 });
+      const line = svg("polyline", { points: stairs(at, at.map(k => s.values[k]), s.values.length).join(" "), fill: "none", "stroke-dasharray": "5 3", "stroke-width": 2 });
       line.style.stroke = s.color;
       chart.append(line);
     }
-    for (const v of scale.slice(1)) {
-      chart.append(svg("text", { x: left + 2, y: y(v) - 4 }, options.format(v)));
-    }
+    scale.forEach((v, i) => chart.append(svg("text", { x: left - 8, y: y(v) + 4, "text-anchor": "end" }, names[i])));
     for (const mark of options.marks || []) {
       chart.append(svg("line", { class: "axis", x1: x(mark.at), x2: x(mark.at), y1: top - 6, y2: height - bottom, "stroke-dasharray": "2 3" }));
     }
@@ -78,7 +81,7 @@ page.charts = (() => {
       const choose = event => {
         const box = chart.getBoundingClientRect();
         const share = ((event.clientX - box.left) / box.width * width - left) / (width - left - right);
-        options.pick(Math.round(Math.min(1, Math.max(0, share)) * (length - 1)));
+        options.pick(Math.min(length - 1, Math.max(0, Math.floor(share * length))));
       };
       chart.style.cursor = "pointer";
       chart.addEventListener("pointerdown", event => {
@@ -88,7 +91,8 @@ page.charts = (() => {
       });
       chart.addEventListener("pointerup", () => { chart.onpointermove = null; });
     }
-    return { node: chart, most, move: k => { cursor.setAttribute("x1", x(k)); cursor.setAttribute("x2", x(k)); } };
+    const move = k => { for (const end of ["x1", "x2"]) cursor.setAttribute(end, x(k + 0.5)); };
+    return { node: chart, most, move };
   }
 
   function legend(series) {

@@ -2,12 +2,12 @@
 function makeControls({ show, play, data }) {
   const { el } = page;
   let now = 0;
-  const button = (text, label, key, action) => el("button", { "aria-label": label, title: `${label} (${key})`, onclick: action }, text);
-  const first = button("⏮", "First step", "Home", () => show(0));
-  const back = button("◀", "Step back", "left arrow", () => show(now - 1));
+  const button = (path, label, key, action) => el("button", { "aria-label": label, title: `${label} (${key})`, onclick: action }, page.icon(path));
+  const first = button("M2 3h2v10H2zM14 3v10L5 8z", "First step", "Home", () => show(0));
+  const back = button("M12 3v10L4 8z", "Step back", "left arrow", () => show(now - 1));
   const run = el("button", { class: "primary", title: "space", onclick: () => play() }, "Play");
-  const next = button("▶", "Step forward", "right arrow", () => show(now + 1));
-  const end = button("⏭", "Last step", "End", () => show(tape.last));
+  const next = button("M4 3v10l8-5z", "Step forward", "right arrow", () => show(now + 1));
+  const end = button("M12 3h2v10h-2zM2 3v10l9-5z", "Last step", "End", () => show(tape.last));
   const slider = el("input", { type: "range", min: 0, max: tape.last, step: 1, "aria-label": "Step", oninput: e => show(Number(e.target.value)) });
   const place = el("output", { class: "place number" });
   document.addEventListener("keydown", event => {
@@ -36,6 +36,7 @@ function makeControls({ show, play, data }) {
 function makeList({ show, data, current }) {
   const { el, bytes } = page, HEIGHT = 34;
   const folded = new Set();
+  if (data.leaves > 12) folded.add("0");                     // the header of the leaves
   let rows = tape.rows(folded), wanted = null;
   const inner = el("ul", { class: "rows" });
   const box = el("div", { class: "window", tabindex: "0", role: "group", "aria-label": "Records, in the order of recording" }, inner);
@@ -55,7 +56,7 @@ function makeList({ show, data, current }) {
   function draw() {
     const from = Math.max(0, Math.floor(box.scrollTop / HEIGHT) - 8);
     const to = Math.min(rows.length, from + Math.ceil((box.clientHeight || 600) / HEIGHT) + 16);
-    inner.style.height = `${rows.length * HEIGHT}px`;
+    inner.style.height = box.style.maxHeight = `${rows.length * HEIGHT}px`;
     const focused = document.activeElement && inner.contains(document.activeElement) ? document.activeElement.dataset.row : null;
     inner.replaceChildren(...rows.slice(from, to).map((r, i) => row(r, from + i)));
     if (focused !== null) inner.querySelector(`[data-row="${focused}"]`)?.focus({ preventScroll: true });
@@ -88,14 +89,15 @@ function makeList({ show, data, current }) {
     node: el("section", { class: "panel list", "aria-label": "Tape" }, el("div", { class: "list-head" }, el("h2", {}, "Tape"), all), box,
       el("p", { class: "small quiet" }, "○ not reached  ● computed  ✓ gradient done")),
     update(now) {
+      draw();
       const node = tape.at(now).node;
       if (node !== undefined && node !== wanted) {
         const at = rows.findIndex(r => (r.header ? folded.has(r.key) && node >= r.first && node <= r.end : r.node === node));
         const top = at * HEIGHT, height = box.clientHeight || 600;
         if (at >= 0 && (top < box.scrollTop + HEIGHT || top > box.scrollTop + height - 2 * HEIGHT)) box.scrollTop = top - height / 2;
         wanted = node;
+        draw();
       }
-      draw();
     },
   };
 }

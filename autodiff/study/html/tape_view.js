@@ -16,14 +16,20 @@
   const arrow = back => el("span", { class: "arrow", "aria-hidden": "true" }, back ? "←" : "→");
   const card = (kind, ...parts) => el("li", { class: `card ${kind}` }, parts);
   const line = (name, ...value) => el("p", { class: "pair" }, el("span", { class: "name" }, name), el("span", { class: "mono" }, value));
-  const where = n => [n.line && `recorded at ${n.line}`, n.path && `in ${n.path}`].filter(Boolean).join(", ");
+  // A long array's first numbers, and its range below.
+  function value(text, before = "") {
+    const parts = /^(\[.*\.\.\.\]) in (\S+) \.\. (\S+)$/.exec(text);
+    return [el("p", { class: "value mono" }, before + (parts ? parts[1] : text)),
+      parts && el("p", { class: "small quiet" }, `from ${parts[2]} to ${parts[3]}`)];
+  }
+  const where = n => [n.line && `Recorded at ${n.line}`, n.path && `in module ${n.path}`].filter(Boolean).join(", ");
 
   function forwardStage(k) {
     const n = data.nodes[k], op = data.ops[n.op];
     const inputs = n.inputs.map(i => card("input", line(i.label, i.node === null ? i.value : chip(i.node, i.output)),
-      i.node === null ? null : el("p", { class: "value mono" }, i.value)));
+      i.node === null ? null : value(i.value)));
     const outputs = n.outputs.map((o, j) => card("output", line(n.outputs.length > 1 ? `out[${j}]` : "out", o.array),
-      el("p", { class: "value mono" }, o.value)));
+      value(o.value)));
     const single = n.outputs.length === 1 ? n.outputs[0].value : "";
     return [
       el("p", { class: "small quiet" }, op.doc, " ", where(n), "."),
@@ -48,16 +54,16 @@
     const op = data.ops[n.op];
     const sums = n.outputs.map((_, j) => tape.arrivals.get(`${k}.${j}`) || []);
     const arriving = step.gradients.map((g, j) => card("gradient",
-      line(n.outputs.length > 1 ? `g[${j}]` : "g", g === null ? "none came" : g), sums[j].length > 1 && summed(sums[j])));
+      line(n.outputs.length > 1 ? `g[${j}]` : "g", `dL/d${n.name}`), value(g === null ? "none came" : g), sums[j].length > 1 && summed(sums[j])));
     const leaving = step.results.map(r => card("gradient",
       el("p", { class: "pair" }, el("span", { class: "name" }, `to ${r.label}`), chip(r.node, r.output)),
       el("p", { class: "mono rule" }, `d ${r.label}`, r.rule && ` = ${r.rule}`, r.worked && ` = ${r.worked}`),
       r.raw && el("p", { class: "mono" }, `= ${r.raw}, summed over broadcast axes`),
-      el("p", { class: "value mono" }, `= ${r.value}`),
+      value(r.value, "= "),
       manyTimes(r) && el("p", { class: r.added ? "added" : "added first" }, r.added ? `added to what was there: now ${r.total}` : "the first contribution; more will be added")));
     const freed = tape.arrays.freed(now).filter(a => a.saved !== null);
     return [
-      el("p", { class: "small quiet" }, `The rule of ${n.op}${where(n) ? ", " : ""}${where(n)}.`),
+      el("p", { class: "small quiet" }, `The rule of ${n.op}. ${where(n)}.`),
       op.reason && el("p", { class: "formula" }, op.reason),
       step.rule && step.rule !== op.reason && el("p", { class: "small quiet" }, step.rule),
       step.saved.length > 0 && el("div", { class: "keeps" }, el("h3", {}, "Kept since forward"),
@@ -78,7 +84,7 @@
     const n = data.nodes[k], list = tape.arrivals.get(`${k}.0`) || [];
     return [
       el("p", { class: "small quiet" }, `${n.outputs[0].array}. All records that used it have been visited, so its gradient is finished.`),
-      el("div", { class: "formula mono" }, el("p", {}, `dL/d${n.name} = ${step.gradients[0]}`)),
+      el("div", { class: "formula mono" }, el("p", {}, `gradient of ${n.name} = ${step.gradients[0]}`)),
       list.length > 1 ? summed(list) : el("p", { class: "small" }, "One contribution, from ", list.map(a => chip(a.from)), "."),
       el("p", { class: "small quiet" }, `This is what ${n.name}.grad holds after backward. The value, ${n.outputs[0].value}, is unchanged: only an optimizer's step changes it.`),
     ];
@@ -88,7 +94,7 @@
     const leaves = data.nodes.slice(0, data.leaves), few = leaves.slice(0, 12);
     return [
       el("p", {}, "Leaves are where the tape ends: tensors whose gradient was asked for. Each operation on them will make one record, and keep what its derivative needs."),
-      el("ul", { class: "leaves" }, few.map(n => card("input", line(n.name, n.outputs[0].array), el("p", { class: "value mono" }, n.outputs[0].value)))),
+      el("ul", { class: "leaves" }, few.map(n => card("input", line(n.name, n.outputs[0].array), value(n.outputs[0].value)))),
       leaves.length > 12 && el("p", { class: "small quiet" }, `and ${leaves.length - 12} more`),
     ];
   }

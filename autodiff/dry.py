@@ -34,8 +34,6 @@ class dry_run(contextlib.ContextDecorator):
     """
 
     def __enter__(self):
-        from .ops.random import random_state
-        random_state()              # the default one outlives the run: it must be a real one
         core.dry_runs(1)
 
     def __exit__(self, *exc):
@@ -45,6 +43,17 @@ class dry_run(contextlib.ContextDecorator):
 def in_dry_run():
     """True inside `with ad.dry_run():`."""
     return core.dry_runs() > 0
+
+
+@contextlib.contextmanager
+def outside():
+    """What is made inside this context is real, in a dry run too: for what outlives it."""
+    depth = core.dry_runs()
+    core.dry_runs(-depth)
+    try:
+        yield
+    finally:
+        core.dry_runs(depth)
 
 
 def dry_array(t):

@@ -8,8 +8,12 @@ import pytest
 
 import autodiff as ad
 import nn
-from autodiff import core
+from autodiff import call, core
 from autodiff.errors import DryRunError
+from autodiff.op import registry
+from autodiff.testing import cases
+
+BLOCKS = [b for b in registry.values() if b.samples is not None]
 
 
 def dry(*shape):
@@ -135,3 +139,48 @@ def test_no_write_through_the_tape_of_a_real_tensor():
     with ad.dry_run(), pytest.raises(DryRunError, match="keeps its values and its place"):
         x *= 3.0
     x.sum().backward()
+
+
+# What is counted --------------------------------------------------------------------------------
+
+def launches(f):
+    """f(), and what the listeners heard: (operation, phase, shapes of inputs and outputs)."""
+    heard = []
+
+    def note(event):
+        shapes = [None if t is None else (t.shape, t.dtype)
+                  for t in (*event.inputs, *event.outputs)]
+        heard.append((event.op.name, event.phase, shapes, event.attrs))
+    core.listen(note)
+    try:
+        return f(), heard
+    finally:
+        core.unlisten(note)
+
+
+def counted(case):
+    """Bytes of one sample, forward and backward: peak by category, live, saved, at the end."""
+    with ad.memory.track() as m:
+        tensors = call.convert(case.block, case.tensors(), core.Tensor, core.make)
+        for x in tensors:
+            if x is not None and x.dtype.kind == "f" and case.block.differentiable:
+                x.requires_grad = True
+        out = case(*tensors)
+        found = [o for o in (out if isinstance(out, tuple) else (out,)) if o.requires_grad]
+        saved = ad.memory.saved_bytes(*found) if found else 0
+        live = core.memory_stats()["live"]
+        if found:
+            core.backward(found, [ad.ones(o.shape, dtype=o.dtype) for o in found])
+    return m.peak, live, saved, m.end
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda b: b.name)
+def test_counts_of_every_operation(block):
+    """Peak, live and saved bytes and all launches, forward and backward: to the byte."""
+    for case in cases(block):
+        counted(case)                   # whatever is made once and kept
+        real = counted(case)
+        with ad.dry_run():
+            assert counted(case) == real, case.sample
+            heard = launches(lambda case=case: counted(case))
+        assert heard == launches(lambda case=case: counted(case)), case.sample

@@ -80,11 +80,11 @@ class Browser:
         """What the page logged."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
-    def picture(self, path):
-        """A screenshot of the whole page."""
+    def picture(self, path, whole=True):
+        """A screenshot of the whole page, or of the window."""
         import base64
         found = self.driver.execute_cdp_cmd("Page.captureScreenshot",
-                                            {"captureBeyondViewport": True})
+                                            {"captureBeyondViewport": whole})
         pathlib.Path(path).write_bytes(base64.b64decode(found["data"]))
 
 

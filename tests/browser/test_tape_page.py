@@ -231,4 +231,5 @@ def test_pictures_for_the_documentation(browser, model_page):
         pytest.skip("AUTODIFF_SCREENSHOTS names no folder")
     for size in ("phone", "desktop"):
         browser.open(model_page[0], size, fragment="#9")
-        browser.picture(pathlib.Path(target) / f"tape-{size}.png")
+        browser.picture(pathlib.Path(target) / f"tape-{size}.png",
+                        whole=size == "desktop")

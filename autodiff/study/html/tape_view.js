@@ -22,6 +22,7 @@
     return [el("p", { class: "value mono" }, before + (parts ? parts[1] : text)),
       parts && el("p", { class: "small quiet" }, `from ${parts[2]} to ${parts[3]}`)];
   }
+  const listed = names => (names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names[names.length - 1]}` : names.join(""));
   const where = n => [n.line && `Recorded at ${n.line}`, n.path && `in module ${n.path}`].filter(Boolean).join(", ");
 
   function forwardStage(k) {
@@ -114,12 +115,12 @@
     if (phase === "seed") return `Forward is done: ${data.root} = ${data.value}. Backward starts with the gradient 1.`;
     if (phase === "forward") {
       const held = n.saves.filter(s => s.kind === "temporary");
-      const kept = held.length ? `It keeps ${held.map(s => s.name).join(" and ")} for backward.` : "It keeps nothing of its own.";
+      const kept = held.length ? `It keeps ${listed(held.map(s => s.name))} for backward.` : "It keeps nothing of its own.";
       return `${n.op} computes ${n.name}${n.outputs.length === 1 ? ` = ${n.outputs[0].value}` : ""}. ${kept}`;
     }
     if (n.leaf) return `The gradient of ${n.name} is finished: ${step.gradients[0]}.`;
-    const to = step.results.map(r => data.nodes[r.node].name);
-    return `${n.op} turns its gradient around${to.length ? `, and passes gradients on to ${to.join(" and ")}` : ""}.`;
+    const to = [...new Set(step.results.map(r => data.nodes[r.node].name))];
+    return `The gradient of ${n.name} is complete; ${n.op} passes ${to.length ? `its share on to ${listed(to)}` : "nothing on"}.`;
   }
 
   const titles = {

@@ -7,7 +7,8 @@ the report's data (schema.py), and what is predicted never enters what is measur
 
 from .errors import (BatchError, BuildError, CostError, LossError, ModelError, OptimizerError,
                      ReportError)
+from .growth import growth
 from .report import CostReport, cost
 
 __all__ = ["BatchError", "BuildError", "CostError", "CostReport", "LossError", "ModelError",
-           "OptimizerError", "ReportError", "cost"]
+           "OptimizerError", "ReportError", "cost", "growth"]

@@ -36,7 +36,7 @@ const walker = document.createTreeWalker(document.getElementById("app"), NodeFil
 while (walker.nextNode()) {
   const text = walker.currentNode, owner = text.parentElement;
   const said = text.textContent.trim();
-  if (!said || owner.closest(".visually-hidden, [hidden], option")) continue;
+  if (!said || owner.closest(".visually-hidden, [hidden], option, title")) continue;
   const style = getComputedStyle(owner);
   if (style.visibility === "hidden" || style.display === "none") continue;
   const range = document.createRange();

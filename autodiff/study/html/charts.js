@@ -28,14 +28,14 @@ page.charts = (() => {
   }
 
   // Stacked areas over steps 0 ... n - 1, further series as lines, a cursor that can be moved.
-  // series: [{name, color, values, line}]; options: {label, format, unit, height, width, pick(step), marks}
+  // series: [{name, color, values, line}]; options: {label, format, unit, height, width, most, pick(step), marks, axis}
   function timeline(series, options) {
     const width = options.width || 640, height = options.height || 180;
     const right = 8, top = 18, bottom = 22;
     const stacked = series.filter(s => !s.line), lines = series.filter(s => s.line);
     const length = Math.max(...series.map(s => s.values.length));
     const totals = Array.from({ length }, (_, k) => stacked.reduce((a, s) => a + (s.values[k] || 0), 0));
-    const most = Math.max(1, ...totals.reduce((a, v) => [Math.max(a[0], v)], [0]),
+    const most = options.most || Math.max(1, ...totals.reduce((a, v) => [Math.max(a[0], v)], [0]),
       ...lines.map(s => s.values.reduce((a, v) => Math.max(a, v), 0)));
     const scale = ticks(most, options.unit), ceiling = scale[scale.length - 1];
     const names = scale.map(v => options.format(v).replace(/\.00(?=\D)/, ""));

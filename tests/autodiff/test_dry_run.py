@@ -184,3 +184,18 @@ def test_counts_of_every_operation(block):
             assert counted(case) == real, case.sample
             heard = launches(lambda case=case: counted(case))
         assert heard == launches(lambda case=case: counted(case)), case.sample
+
+
+@pytest.mark.skipif(core.name != "compiled", reason="NumPy asks the system for address space")
+def test_more_than_any_machine_has():
+    """A layer of a terabyte with Adam: counted, not taken."""
+    n = 1 << 19
+    with ad.dry_run(), ad.memory.track() as m:
+        model = nn.Linear(n, n, bias=False)
+        optimizer = nn.optim.Adam(model.parameters())
+        loss = model(ad.empty((2, n))).sum()
+        assert ad.memory.reconcile().live_bytes < 1 << 30
+        loss.backward()
+        optimizer.step()
+    assert m.end["parameter"] == m.end["gradient"] == 4 * n * n > 1e12
+    assert m.end["optimizer state"] == 8 * n * n + 12       # and a rate, a step count

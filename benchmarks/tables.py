@@ -4,7 +4,6 @@ Invariant: a table says its units in its head, and every figure is a function of
 (schema.py), so that a stored report prints the same tables again.
 """
 
-import math
 import textwrap
 
 from rich import box
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from .machine import busy, describe
 from .measure import CATEGORIES
+from .units import BYTES, FLOPS, TIMES, cell, figure, quantity, scale, times
 
 WIDTH = 100
 STEP = ("forward", "backward", "update")
@@ -19,54 +19,6 @@ SHORT = {"parameter": "param", "buffer": "buffer", "optimizer state": "optim",
          "gradient": "grad", "input": "input", "saved": "saved", "temporary": "temp"}
 LABEL = {"inference": "inference", "forward": "train forward", "backward": "train backward",
          "update": "train update", "prediction": "one prediction"}
-
-
-def figure(value, digits=3):
-    """A number with about `digits` significant ones, without an exponent; '-' for None."""
-    if value is None:
-        return "-"
-    if value == 0:
-        return "0"
-    power = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))   # after rounding
-    places = min(max(0, digits - 1 - power), digits + 1)
-    return f"{value:,.{places}f}"
-
-
-def times(value):
-    """A multiple: '3.12x', and from a million on '12.3Mx', '12.3Gx'."""
-    if value is None:
-        return "-"
-    size, letter = scale([value], [(1.0, ""), (1e6, "M"), (1e9, "G"), (1e12, "T")])
-    return f"{figure(value / size)}{letter}x"
-
-
-def scale(values, units):
-    """(divisor, name) of the largest of `units` ([(size, name)], ascending) the largest fills."""
-    largest = max(values, default=0)
-    best = units[0]
-    for size, name in units:
-        if largest >= size:
-            best = (size, name)
-    return best
-
-
-BYTES = [(1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB")]
-FLOPS = [(1.0, "FLOP"), (1e3, "kFLOP"), (1e6, "MFLOP"), (1e9, "GFLOP"), (1e12, "TFLOP"),
-         (1e15, "PFLOP")]
-TIMES = [(1e-6, "µs"), (1e-3, "ms"), (1.0, "s")]
-
-
-def quantity(value, units):
-    """One value with its unit: '1.23 MB'."""
-    size, name = scale([value], units)
-    return f"{figure(value / size)} {name}"
-
-
-def cell(value):
-    """A figure of at most five characters below 1000: '123', '12.3', '1.23', '0.12', '<0.01'."""
-    if 0 < value < 0.01:
-        return "<0.01"
-    return f"{value:.2f}" if 0 < value < 1 else figure(value)
 
 
 def spread(timing):

@@ -6,7 +6,7 @@ not made to look as if it did.
 
 import numpy as np
 
-from ..tables import BYTES, FLOPS, TIMES, figure, quantity
+from ..units import BYTES, FLOPS, TIMES, figure, quantity
 
 UNITS = {"B": BYTES, "FLOP": FLOPS, "s": TIMES}
 SIMPLE = ((0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2))      # powers, the simplest first

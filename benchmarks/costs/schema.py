@@ -57,7 +57,7 @@ GROWTH = {
     "quantities": ([{"name": (str, "for instance peak_training"), "unit": (str, "s, B or FLOP"),
                      "title": (str, "in words"), "measured": (bool, "false: from dry runs, exact"),
                      "values": (list, "one for each of `values`"),
-                     "law": (_MAYBE, "value ~ sum of c n^p: terms [[c, p], ...], error (the largest "
+                     "law": (_MAYBE, "value ~ sum of c n^p: terms [[c, p], ...], error (largest "
                                      "relative deviation), exponent (log-log slope)"),
                      "sentence": (str, "the law in words")}], "what grows"),
     "sentences": (list, "the laws found"),

@@ -4,7 +4,7 @@ Invariant: every number in a sentence is a field of the report or a ratio of two
 """
 
 from ..measure import CATEGORIES
-from ..tables import BYTES, FLOPS, TIMES, figure, quantity, times
+from ..units import BYTES, FLOPS, TIMES, figure, quantity, times
 from .observe import PHASES
 
 WORD = {"saved": "saved activations", "temporary": "temporaries", "parameter": "parameters",

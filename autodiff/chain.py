@@ -9,7 +9,7 @@ so gradients are bit-identical, and what runs here (the Run) never refers to tha
 from . import core
 from .checkpoint import _arguments, _random_state, _set_random_state, _thread
 from .errors import ArgumentError, GradientError, SavedTensorChangedError
-from .schedule import BACKWARD, CHECKPOINT, FORWARD, RECORD
+from .schedule import BACKWARD, CHECKPOINT, DROP, FORWARD, RECORD
 
 __all__ = ["run_chain"]
 
@@ -58,7 +58,7 @@ class Run:
             if kind == RECORD:
                 x = self.functions[k](x)
             else:
-                if kind == CHECKPOINT:
+                if kind == CHECKPOINT or k == 0:        # the caller has the input anyway
                     self._keep(k, x)
                 x = self._deferred(k, x)
         self.base = min(self.entries)       # stays to the end, so that there is always a way
@@ -125,7 +125,10 @@ class Run:
         try:
             x = None
             for kind, j in self._path(k):
-                x = self.again(kind, j, x)
+                if kind == DROP:
+                    self._forget_input(j)
+                else:
+                    x = self.again(kind, j, x)
         finally:
             core.pop_scope(scope)
             core.set_phase(phase)
@@ -138,7 +141,7 @@ class Run:
         if end is not None:
             self.at = end + 1
             path = [(kind, j) for kind, j in operations[at:end + 1] if kind != BACKWARD]
-            if path[0][1] in self.entries:
+            if next(j for kind, j in path if kind != DROP) in self.entries:
                 return path
         # Backward came another way (a second time, say): the plain way from what is kept.
         start = max(j for j in self.entries if j <= k)

@@ -1,8 +1,8 @@
 """Checkpointing schedules: the dynamic programme against brute force, and the simple strategies.
 
-The brute force knows nothing of the recurrence: it searches all sequences of operations that keep
-a checkpoint until its block's backward, over the states of the machine.  Before the first
-backward each block runs once.
+The brute force knows nothing of the recurrence: it searches all sequences of operations over the
+states of the machine; on request, only those that keep a checkpoint until its block's backward.
+Before the first backward each block runs once.
 """
 
 import heapq
@@ -14,6 +14,7 @@ pytest.importorskip("hypothesis")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
+from autodiff import rotor  # noqa: E402
 from autodiff import schedule as sched  # noqa: E402
 from autodiff.errors import ArgumentError, ValueRangeError  # noqa: E402
 from autodiff.schedule import Block, Chain, MemoryBudgetError  # noqa: E402
@@ -38,8 +39,11 @@ def chains(longest):
                      input_gradient=small, last=small)
 
 
-def brute_force(chain, budget):
-    """The least seconds of any sequence of operations within the budget; None if none is."""
+def brute_force(chain, budget, drops=True):
+    """The least seconds of any sequence of operations within the budget; None if none is.
+
+    drops: what is kept may be given up at any time.
+    """
     b, n = chain.blocks, len(chain)
     if chain.ending > budget:
         return None
@@ -59,6 +63,9 @@ def brute_force(chain, budget):
         held = sum(kept.values()) + sum(b[j].recorded if j < t or j == n - 1 else b[j].saved
                                         for j in recorded)
         found = []
+        if drops:
+            found += [(0, (inputs - {(k, own)}, recorded, here, t)) for k, own in inputs
+                      if k and k not in recorded]
         if t in recorded and around + held + b[t].backward_peak <= budget:
             found.append((b[t].backward, (inputs - {(t, kept[t])}, recorded - {t}, None, t - 1)))
         gradient = 0 if t == n - 1 else b[t].output
@@ -90,6 +97,17 @@ def check(chain, part):
     with pytest.raises(MemoryBudgetError) as error:
         sched.optimal(chain, low - 1)
     assert error.value.smallest == low and str(low) in str(error.value)
+
+
+@given(chains(5), st.floats(0, 1))
+def test_the_recurrence_is_equal_to_brute_force_without_drops(chain, part):
+    """What longer chains are planned with; short ones are searched."""
+    least = sched.simulate(chain, rotor.least(chain))[1]
+    budget = least + round(part * (sched.record_all(chain).peak_bytes - least))
+    operations = rotor.Table(chain, budget, slots=1000).operations(budget)
+    seconds, peak = sched.simulate(chain, operations)
+    assert peak <= budget and seconds == brute_force(chain, budget, drops=False)
+    assert brute_force(chain, least - 1, drops=False) is None
 
 
 @given(chains(5), st.floats(0, 1))
@@ -126,6 +144,21 @@ def test_pareto_descends(chain):
     assert front[0].peak_bytes == sched.smallest_budget(chain)
     assert all(a.seconds > b.seconds for a, b in itertools.pairwise(front))
     assert all(plan.peak_bytes <= plan.budget for plan in front)
+
+
+def dropping():
+    """Four units for the output of block 0 are too much while block 2 is recorded again."""
+    costs = [(9, 1, 13), (4, 5, 3), (3, 3, 6), (6, 4, 6), (4, 1, 8)]
+    return Chain(tuple(Block(forward=f, backward=2 * f, output=o, saved=s) for f, o, s in costs))
+
+
+def test_a_dropped_checkpoint_can_be_faster():
+    chain, budget = dropping(), 20
+    plan = sched.optimal(chain, budget)
+    assert ("drop", 1) in plan.operations and plan.peak_bytes <= budget
+    table = rotor.Table(chain, budget, slots=1000)
+    assert sched.simulate(chain, table.operations(budget))[0] == 138 > plan.seconds == 120
+    assert plan.again == 8
 
 
 def uniform(n):
@@ -180,5 +213,9 @@ def test_wrong_chains_and_operations():
         sched.simulate(chain, [("forward", 0), ("backward", 1)])
     with pytest.raises(ArgumentError, match="block 0 runs twice"):
         sched.simulate(chain, [("forward", 0), ("forward", 0)])
+    for wrong in ([("drop", 1)], [("checkpoint", 0), ("drop", 0)],
+                  [("record", 0), ("record", 1), ("drop", 1)]):
+        with pytest.raises(ArgumentError, match="cannot be dropped"):
+            sched.simulate(chain, wrong)
     with pytest.raises(ArgumentError, match="before the backward of block 1"):
         sched.simulate(chain, [("record", 0), ("record", 1)])

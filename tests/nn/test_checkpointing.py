@@ -148,6 +148,24 @@ def test_ways_without_costs(case, way):
          run(model, x, lambda t: checkpoint_sequential(model, t, **way))[1])
 
 
+def test_an_input_that_is_dropped_is_made_again():
+    model, x = small()
+    costs = measure_chain(model, x, repeats=1)
+    F, C, R, D, B = "forward", "checkpoint", "record", "drop", "backward"
+    n = len(costs)
+    operations = [(F, 0), (C, 1), *((F, k) for k in range(2, n - 1)), (R, n - 1), (B, n - 1),
+                  (F, 1), (D, 1), *((F, k) for k in range(2, n - 2)), (R, n - 2), (B, n - 2)]
+    for t in reversed(range(n - 2)):
+        operations += [*((F, k) for k in range(t)), (R, t), (B, t)]
+    seconds, peak = planning.simulate(costs, operations)
+    plan = planning.Schedule(tuple(operations), seconds, peak, seconds, "by hand")
+    _, plain = run(model, x, model)
+    tracked, found = run(model, x, lambda t: checkpoint_sequential(model, t, schedule=plan,
+                                                                   costs=costs))
+    assert tracked <= peak
+    same(plain, found)
+
+
 def small(p=0.1):
     ad.manual_seed(1)
     return nn.Sequential(*[mlp_block(8, 16, p) for _ in range(9)]), normal(20, 8)

@@ -165,7 +165,8 @@ def nets(draw):
             if family is images:
                 layers += [nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * width, 5)]
             model = nn.Sequential(*layers).to(dtype)
-            shape = {vectors: (n, start), images: (n, start, 9, 8), sequences: (n, 6, start)}[family]
+            shape = {vectors: (n, start), images: (n, start, 9, 8),
+                     sequences: (n, 6, start)}[family]
             x = (ad.tensor(np.arange(n * 6).reshape(n, 6) % 11) if tokens
                  else ad.tensor(np.ones(shape), dtype=dtype))
             opt = OPTIMIZERS[optimizer](model.parameters())

@@ -20,7 +20,7 @@ from .dry import dry_run, in_dry_run                                            
 from .dtypes import (float32, float64, get_default_dtype, int8, int16, int32, int64,  # noqa: E402
                      set_default_dtype, uint8)
 from .errors import *                                                           # noqa: E402,F403
-from .guard import exported                                                      # noqa: E402
+from .guard import exported as _exported                                        # noqa: E402
 from .function import Function, once_differentiable                             # noqa: E402
 from .forward import jvp                                                        # noqa: E402
 from .making import from_dlpack, from_numpy, parameter, tensor                  # noqa: E402
@@ -39,7 +39,7 @@ for _name, _block in registry.items():
     globals()[_name] = _block.call
 for _module in list(vars(ops).values()):            # composites, by their files' __all__
     for _name in getattr(_module, "__all__", ()):
-        globals()[_name] = exported(getattr(_module, _name))
+        globals()[_name] = _exported(getattr(_module, _name))
 globals()["bool"] = bool_
 
 

@@ -87,10 +87,12 @@ class Function:
 
     @staticmethod
     def forward(ctx, *args):
+        """Compute the result; ctx.save_for_backward keeps what backward needs."""
         raise NotImplementedError("Function: define forward(ctx, *args) in your subclass")
 
     @staticmethod
     def backward(ctx, *grads):
+        """The gradient of each argument of forward, from that of each output."""
         raise NotImplementedError("Function: define backward(ctx, *grads) in your subclass")
 
     def __init__(self):

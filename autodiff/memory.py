@@ -63,6 +63,7 @@ class track:
 
     @property
     def added_bytes(self):
+        """The peak above what was live at the start."""
         return self.peak_bytes - self.start_bytes
 
     def __enter__(self):
@@ -104,10 +105,10 @@ class SavedArray:
     category: str
     users: list
 
-    op = property(lambda self: self.users[0][1])
-    name = property(lambda self: self.users[0][2])
-    scope = property(lambda self: self.users[0][3])
-    line = property(lambda self: self.users[0][4])
+    op = property(lambda self: self.users[0][1], doc="Operation that saved it first.")
+    name = property(lambda self: self.users[0][2], doc="What that operation calls it.")
+    scope = property(lambda self: self.users[0][3], doc="Module path of that operation.")
+    line = property(lambda self: self.users[0][4], doc="Line of the user's code that called it.")
 
     @property
     def shared_with(self):

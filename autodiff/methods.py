@@ -157,7 +157,7 @@ def _need_values(name, t):
 
 
 class writable:
-    """`with t.writable() as a`: a writable ndarray over the bytes; the write is noticed."""
+    """The context behind `t.writable()`."""
 
     def __init__(self, tensor):
         self.tensor = tensor
@@ -172,6 +172,11 @@ class writable:
 
     def __exit__(self, *exc):
         self.tensor._bump()
+
+
+def _writable(self):
+    """`with t.writable() as a`: a writable ndarray over the bytes; the write is noticed."""
+    return writable(self)
 
 
 def copy_(self, value):
@@ -205,6 +210,7 @@ def transpose(self, *axes):
 
 
 def _mT(self):
+    """The last two axes swapped."""
     if self.ndim < 2:
         raise ShapeError(f"mT: expected at least 2 dimensions, got shape {self.shape}")
     return registry["permute_dims"].call(self, (*range(self.ndim - 2), self.ndim - 1,
@@ -212,6 +218,7 @@ def _mT(self):
 
 
 def _T(self):
+    """The two axes of a matrix swapped."""
     if self.ndim != 2:
         raise ShapeError(f"T: expected 2 dimensions, got shape {self.shape}; use mT or "
                          "permute_dims")
@@ -224,8 +231,24 @@ def reshape_method(self, *shape):
     return registry["reshape"].call(self, tuple(shape))
 
 
-def _float(self, dtype):
-    return registry["astype"].call(self, dtype)
+def _float(self):
+    """The same values as float32."""
+    return registry["astype"].call(self, dtypes.float32)
+
+
+def _double(self):
+    """The same values as float64."""
+    return registry["astype"].call(self, dtypes.float64)
+
+
+def _long(self):
+    """The same values as int64; floats truncate."""
+    return registry["astype"].call(self, dtypes.int64)
+
+
+def _device(self):
+    """Always "cpu"."""
+    return "cpu"
 
 
 # Python and NumPy protocols -------------------------------------------------------------------
@@ -287,12 +310,8 @@ _DUNDERS = {"__getitem__": getitem, "__setitem__": setitem, "__repr__": _repr, "
 
 _METHODS = {"backward": backward, "requires_grad_": requires_grad_, "register_hook": register_hook,
             "register_post_accumulate_grad_hook": register_post_accumulate_grad_hook,
-            "retain_grad": retain_grad, "item": item, "tolist": tolist, "writable": writable,
+            "retain_grad": retain_grad, "item": item, "tolist": tolist, "writable": _writable,
             "copy_": copy_, "fill_": fill_, "zero_": zero_, "transpose": transpose,
             "reshape": reshape_method, "T": property(_T), "mT": property(_mT),
-            "float": lambda self: _float(self, dtypes.float32),
-            "double": lambda self: _float(self, dtypes.float64),
-            "long": lambda self: _float(self, dtypes.int64),
-            "__format__": _format, "device": property(lambda self: "cpu"), **interop.METHODS}
-# `writable` as a method: a class is not bound by itself.
-_METHODS["writable"] = lambda self: writable(self)
+            "float": _float, "double": _double, "long": _long,
+            "__format__": _format, "device": property(_device), **interop.METHODS}

@@ -48,6 +48,7 @@ cdef class Tensor:
 
     @property
     def shape(self):
+        """Sizes of the axes, as a tuple."""
         return tuple([self.buf.shape[k] for k in range(self.buf.ndim)])
 
     @property
@@ -57,18 +58,22 @@ cdef class Tensor:
 
     @property
     def dtype(self):
+        """What an element is: float32, float64, an integer or bool."""
         return DTYPES[self.buf.dtype]
 
     @property
     def ndim(self):
+        """Number of axes."""
         return self.buf.ndim
 
     @property
     def size(self):
+        """Number of elements."""
         return self.buf.n
 
     @property
     def nbytes(self):
+        """Bytes of the elements."""
         return self.buf.n * itemsize(self.buf.dtype)
 
     @property
@@ -78,10 +83,12 @@ cdef class Tensor:
 
     @property
     def is_leaf(self):
+        """True where this tensor was made, not computed on the tape: the ends that hold `.grad`."""
         return self.node is None or isinstance(self.node, Leaf)
 
     @property
     def is_contiguous(self):
+        """True where the elements lie in memory in order, without gaps."""
         return self.dense
 
     @property
@@ -103,6 +110,7 @@ cdef class Tensor:
 
     @property
     def requires_grad(self):
+        """Whether gradients are asked for: settable on a leaf, inherited by what is computed."""
         return self.node is not None
 
     @requires_grad.setter

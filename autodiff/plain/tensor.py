@@ -97,18 +97,22 @@ class Tensor:
         """The same bytes without the place on the tape; not counted as an alias."""
         return Tensor.wrap(self.data, self.storage, listed=False)
 
-    shape = property(lambda self: self.data.shape)
-    dtype = property(lambda self: self.data.dtype)
-    ndim = property(lambda self: self.data.ndim)
-    size = property(lambda self: self.data.size)
+    shape = property(lambda self: self.data.shape, doc="Sizes of the axes, as a tuple.")
+    dtype = property(lambda self: self.data.dtype,
+                     doc="What an element is: float32, float64, an integer or bool.")
+    ndim = property(lambda self: self.data.ndim, doc="Number of axes.")
+    size = property(lambda self: self.data.size, doc="Number of elements.")
     strides = property(lambda self: self.data.strides)
-    nbytes = property(lambda self: self.data.nbytes)
+    nbytes = property(lambda self: self.data.nbytes, doc="Bytes of the elements.")
     version = property(lambda self: self.storage.version)
     is_dry = property(lambda self: self.storage.dry)        # of a dry run: no values
     storage_id = property(lambda self: id(self.storage))       # the same for all views
     storage_nbytes = property(lambda self: self.storage.nbytes)
-    is_leaf = property(lambda self: self.node is None or self.node.is_leaf)
-    is_contiguous = property(lambda self: self.data.flags.c_contiguous)
+    is_leaf = property(lambda self: self.node is None or self.node.is_leaf,
+                       doc="True where this tensor was made, not computed on the tape: the ends "
+                           "that hold `.grad`.")
+    is_contiguous = property(lambda self: self.data.flags.c_contiguous,
+                             doc="True where the elements lie in memory in order, without gaps.")
 
     @property
     def category(self):
@@ -121,6 +125,7 @@ class Tensor:
 
     @property
     def requires_grad(self):
+        """Whether gradients are asked for: settable on a leaf, inherited by what is computed."""
         return self.node is not None
 
     @requires_grad.setter

@@ -89,6 +89,7 @@ class CharDataset(Dataset):
         return window[:-1], window[1:]
 
     def gather(self, indices):
+        """(inputs, targets) of several windows at once."""
         with indexing("CharDataset", indices, len(self)):
             windows = self._windows[indices].astype(np.int64, copy=False)
         return np.ascontiguousarray(windows[:, :-1]), np.ascontiguousarray(windows[:, 1:])

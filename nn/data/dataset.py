@@ -81,6 +81,7 @@ class TensorDataset(Dataset):
         return len(self.tensors[0])
 
     def gather(self, indices):
+        """Several samples at once, an array for each field."""
         with indexing("TensorDataset", indices, len(self)):
             return tuple(a[indices] for a in self.tensors)
 
@@ -105,6 +106,7 @@ class Subset(Dataset):
 
     @property
     def gather(self):
+        """The function that fetches several samples at once, where the data set has one."""
         inner = gather_of(self.dataset)
         if inner is None:
             raise AttributeError("gather: the underlying data set has none")

@@ -69,6 +69,7 @@ class TextData:
 
     @property
     def validation(self):
+        """`test` by its other name."""
         return self.test
 
     def __repr__(self):

@@ -66,6 +66,7 @@ class Transformed(Dataset):
 
     @property
     def gather(self):
+        """The function that fetches several samples at once, where the data set has one."""
         inner = gather_of(self.dataset)
         if inner is None:
             raise AttributeError("gather: the underlying data set has none")

@@ -42,8 +42,10 @@ TIMES = [(1e-6, "µs"), (1e-3, "ms"), (1.0, "s")]
 
 
 def quantity(value, units):
-    """One value with its unit: '1.23 MB'."""
+    """One value with its unit: '1.23 MB', '4 B'."""
     size, name = scale([value], units)
+    if size == 1.0 and value == int(value):     # a count is not a measurement
+        return f"{int(value)} {name}"
     return f"{figure(value / size)} {name}"
 
 

@@ -11,15 +11,16 @@ COLUMNS = ("inference", *PHASES)
 
 
 class Accounts:
-    """The launches of inference and of a training step with their seconds and their bounds.
+    """The launches of inference and of a training step (if any), their seconds and bounds.
 
     Each entry: (Launch, seconds or None, kind of bound, bound in seconds).
     """
 
     def __init__(self, inference, step, seconds, rates):
         self.rates = rates
-        self.entries = [*self._entries(inference.launches, seconds["inference"]),
-                        *self._entries(step.launches, seconds["step"])]
+        self.entries = list(self._entries(inference.launches, seconds["inference"]))
+        if step is not None:
+            self.entries += self._entries(step.launches, seconds["step"])
 
     def _entries(self, launches, seconds):
         if seconds is None or len(seconds) != len(launches):

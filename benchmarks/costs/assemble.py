@@ -131,8 +131,7 @@ def _costs(predicted, measured, times, rates):
     phases["prediction"] = None
     if "prediction" in times["passes"]:
         def alone(found):
-            return Accounts(found["prediction"], found["prediction"], NOTHING,
-                            rates).total("inference")
+            return Accounts(found["prediction"], None, NOTHING, rates).total("inference")
         phases["prediction"] = _phase("prediction", measured, times, alone(measured),
                                       foreseen and (predicted, alone(predicted)))
     saved = {}

@@ -32,8 +32,8 @@ def first_layer(report):
     rule = ("For each matrix product or convolution of the forward pass backward computes two, one "
             "for the weights and one for the layer's input")
     if first is None:
-        return (f"{rule}; the model's inputs are no floating-point numbers, so there is no "
-                "gradient of the input to leave out.")
+        return (f"{rule}; the model's inputs are integers, so there is no gradient of them to "
+                "leave out.")
     if first["flops"] <= 0:
         return f"{rule}; here no layer gets by without the second."
     layers = max(first["layers"], key=first["layers"].get)

@@ -11,8 +11,8 @@ from pathlib import Path
 from mkdocs.structure.files import File
 
 sys.path.insert(0, str(Path(__file__).parent))
-import reference    # noqa: E402
-import sources      # noqa: E402
+import reference  # noqa: E402
+import sources  # noqa: E402
 
 log = logging.getLogger("mkdocs.hooks.autodiff")
 

@@ -33,17 +33,21 @@ def _expanded(name):
         return module(importlib.import_module(name))
     except ModuleNotFoundError:
         owner, _, attribute = name.rpartition(".")
-        return _class(owner, attribute, getattr(importlib.import_module(owner), attribute))
+        return _entry(owner, attribute, getattr(importlib.import_module(owner), attribute))
 
 
 # What is public -----------------------------------------------------------------------------------
 
 def public(owner):
-    """{name: object} of what a module offers, operations and modules within it left out."""
-    names = getattr(owner, "__all__", None) or [n for n in vars(owner) if not n.startswith("_")]
-    found = {n: getattr(owner, n) for n in names}
+    """{name: object} of what a module offers, operations and modules within it left out.
+
+    Without `__all__`, what it or a file inside it defines: not what it imports to work with.
+    """
+    listed = getattr(owner, "__all__", None)
+    found = {n: getattr(owner, n) for n in listed or vars(owner) if not n.startswith("_")}
     return {n: x for n, x in found.items() if not isinstance(x, types.ModuleType)
-            and not _is_operation(x) and not _in_ops(owner, x)}
+            and not _is_operation(x) and not _in_ops(owner, x)
+            and (listed or getattr(x, "__module__", owner.__name__).startswith(owner.__name__))}
 
 
 def _is_operation(x):
@@ -93,12 +97,13 @@ def module(owner):
             title, said = _title(home)
             yield from ("", f"## {title} {{ #{home} }}", "", said, "")
         for name, x in sorted(found, key=lambda pair: pair[0].lower()):
-            if inspect.isclass(x):
-                yield from _class(owner.__name__, name, x)
-            elif callable(x):
-                yield from _function(owner.__name__, name, x)
-            else:
-                yield from _value(owner.__name__, name, x)
+            yield from _entry(owner.__name__, name, x)
+
+
+def _entry(owner, name, x):
+    if inspect.isclass(x):
+        return _class(owner, name, x)
+    return _function(owner, name, x) if callable(x) else _value(owner, name, x)
 
 
 def _home(x, owner):
@@ -208,7 +213,7 @@ def operations():
         for name, f in functions:
             yield from _function("autodiff", name, f)
     yield from ("", "## Used by derivatives and optimizers { #internal }", "",
-                "Registered like the others, tested like the others, and seldom called by hand.", "")
+                "Registered and tested like the others, and seldom called by hand.", "")
     yield from ("| operation | computes | formula |", "|---|---|---|")
     for b in sorted(rules, key=lambda b: b.name):
         yield (f"| `{b.signature()}`{{ #autodiff.{b.name} }} | {_cell(b.doc)} | "

@@ -30,7 +30,7 @@ def draw(report, folder):
     paths = []
     for name, plot in plots.items():
         path = os.path.join(folder, name)
-        _save(plot(workloads), path)
+        save(plot(workloads), path)
         paths.append(path)
     return paths
 
@@ -116,10 +116,11 @@ def _finish(figure, axes, workloads):
     return figure
 
 
-def _save(figure, path):
+def save(figure, path, form="png"):
+    """Write a figure as PNG or SVG, whole or not at all."""
     part = path + ".part"
     try:
-        figure.savefig(part, dpi=120, format="png")
+        figure.savefig(part, dpi=120, format=form)
         os.replace(part, path)
     finally:
         if os.path.exists(part):

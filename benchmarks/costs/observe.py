@@ -61,12 +61,12 @@ class Pass:
 def inference(what, inputs=None):
     """One pass in eval mode under no_grad, with nothing alive but the model and its input."""
     gc.collect()
-    base = _base()
+    before = base()
     run = what.predictor(inputs)
     run.predict()                                   # what a model makes once is made
-    peak = _peak(run.predict, base)
-    seen, live, slack = _listen(run.predict, base)
-    names = _Names(run.model)
+    peak = _peak(run.predict, before)
+    seen, live, slack = _listen(run.predict, before)
+    names = Names(run.model)
     launches = [_launch(e, "inference", names) for e in seen.events]
     return Pass({"inference": peak}, launches, live, slack,
                 undeclared=sorted(seen.undeclared))
@@ -75,18 +75,18 @@ def inference(what, inputs=None):
 def step(what, input_gradient=False):
     """One training step, with the optimizer's state there: forward, backward, update."""
     gc.collect()
-    base = _base()
+    before = base()
     run = what.trainer(input_gradient)
     run.step()
-    names = _Names(run.model)
-    before = live_bytes()["saved"]
-    peaks = {"forward": _peak(run.forward, base)}
-    saved_bytes = live_bytes()["saved"] - before
-    peaks.update((phase, _peak(getattr(run, phase), base)) for phase in PHASES[1:])
-    seen, live, slack = _listen(run.forward, base)
+    names = Names(run.model)
+    kept = live_bytes()["saved"]
+    peaks = {"forward": _peak(run.forward, before)}
+    saved_bytes = live_bytes()["saved"] - kept
+    peaks.update((phase, _peak(getattr(run, phase), before)) for phase in PHASES[1:])
+    seen, live, slack = _listen(run.forward, before)
     saved = _saved(run.loss, names.module)
     for phase in PHASES[1:]:
-        more, rows, rounding = _listen(getattr(run, phase), base)
+        more, rows, rounding = _listen(getattr(run, phase), before)
         seen.events += more.events
         seen.undeclared |= more.undeclared
         live += rows
@@ -99,21 +99,21 @@ def step(what, input_gradient=False):
                 sorted(seen.undeclared))
 
 
-def _base():
+def base():
     """Bytes by category that are alive now, and the slack of the pool."""
     return {**live_bytes(), "slack": ad.memory.stats()["slack_bytes"]}
 
 
-def _peak(function, base):
-    """{"total", category: bytes at the peak of `function`}, above `base`."""
+def _peak(function, before):
+    """{"total", category: bytes at the peak of `function`}, above `before`."""
     with ad.memory.track() as m:
         kept = function()
     del kept
-    found = {c: int(m.peak.get(c, 0)) - base[c] for c in CATEGORIES}
+    found = {c: int(m.peak.get(c, 0)) - before[c] for c in CATEGORIES}
     return {"total": sum(found.values()), **found}
 
 
-class _Seen(ad.profile.Profile):        # TODO ad.memory.timeline
+class Listener(ad.profile.Profile):        # TODO ad.memory.timeline
 
     def __init__(self):
         super().__init__()
@@ -126,16 +126,16 @@ class _Seen(ad.profile.Profile):        # TODO ad.memory.timeline
         self.slack.append(found["slack_bytes"])
 
 
-def _listen(function, base):
+def _listen(function, before):
     """(profile, live bytes by category at each launch, slack of the pool at each)."""
-    with _Seen() as seen:
+    with Listener() as seen:
         kept = function()
     del kept
-    return (seen, [tuple(int(row[c]) - base[c] for c in CATEGORIES) for row in seen.live],
-            [n - base["slack"] for n in seen.slack])
+    return (seen, [tuple(int(row[c]) - before[c] for c in CATEGORIES) for row in seen.live],
+            [n - before["slack"] for n in seen.slack])
 
 
-class _Names:
+class Names:
     """From scopes and parameters to the paths of modules."""
 
     def __init__(self, model):

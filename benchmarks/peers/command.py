@@ -26,9 +26,9 @@ def add_arguments(parser):
                         help=f"only this workload (may be given more than once): {', '.join(ROWS)}")
     parser.add_argument("--engines", metavar="A,B", type=_engines, default=list(ENGINES),
                         help=f"these engines: {','.join(ENGINES)}")
-    parser.add_argument("--threads", type=int, default=2, metavar="N",
+    parser.add_argument("--threads", type=_threads, default=2, metavar="N",
                         help="threads of every engine (default: 2)")
-    parser.add_argument("--seconds", type=float, default=10.0, metavar="S",
+    parser.add_argument("--seconds", type=_seconds, default=10.0, metavar="S",
                         help="for the repetitions of one workload in one mode (default: 10)")
     parser.add_argument("--json", metavar="FILE",
                         help="write the figures here, workload by workload")
@@ -99,3 +99,19 @@ def _engines(text):
         if name not in ENGINES:
             raise argparse.ArgumentTypeError(f"no engine {name!r}; there are {', '.join(ENGINES)}")
     return names
+
+
+def _threads(text):
+    if not text.isdigit() or not 1 <= int(text) <= 256:
+        raise argparse.ArgumentTypeError(f"expected 1 to 256, got {text!r}")
+    return int(text)
+
+
+def _seconds(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected seconds, got {text!r}")
+    return value

@@ -148,7 +148,7 @@ def _rounds(mode, able, found, seconds):
     budget = seconds / max(1, len(able))
     for k in range(ROUNDS + 1):
         for name, process in able.items():
-            if len(times[name]) >= FEWEST and sum(map(sum, times[name])) > budget:
+            if len(times[name]) >= FEWEST and sum(map(sum, times[name])) > 1.5 * budget:
                 continue                                # a slow one has had its share
             block = process.ask("block", mode=mode, seconds=budget / ROUNDS, least=LEAST)
             if k:                                       # the first round warms up

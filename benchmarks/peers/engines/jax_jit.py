@@ -1,7 +1,7 @@
 """JAX: one jitted function a repetition, its result awaited; the optimizer is part of the step.
 
-Images are channels-last, as XLA's CPU convolution likes them.  Weights and optimizer state are
-donated to the step, so that they are updated in place.
+Weights are (inputs, outputs) and images channels-last, as its users have them; weights and
+optimizer state are donated to the step, so that they are updated in place.
 """
 
 import functools
@@ -59,7 +59,8 @@ def _compiled(row, mode):
         return jax.jit(value if mode == "infer" else jax.grad(value)), (
             jnp.array(row.batch()[0]),)
     model = {"mlp": _mlp, "cnn": _cnn, "gpt": _gpt, "lstm": _lstm}[row.kind](**row.sizes)
-    weights = {name: jnp.array(w) for name, w in row.weights().items()}
+    weights = {name: jnp.array(w.T if _of_product(name, w) else w)
+               for name, w in row.weights().items()}
     x, y = row.batch()
     if row.kind == "cnn":
         weights = _channels_last(weights, row.sizes)
@@ -101,8 +102,12 @@ def _adam(p, g, state, lr, decay=0.0, b1=0.9, b2=0.999, eps=1e-8):
     return p, (m, v, t)
 
 
+def _of_product(name, w):
+    return w.ndim == 2 and not name.startswith(("tokens", "positions", "embedding"))
+
+
 def _linear(p, name, x):
-    return x @ p[f"{name}.weight"].T + p[f"{name}.bias"]
+    return x @ p[f"{name}.weight"] + p[f"{name}.bias"]
 
 
 def _mlp(widths, activation, **_):
@@ -118,7 +123,7 @@ def _mlp(widths, activation, **_):
 
 def _channels_last(weights, sizes):
     b, edge = sizes["channels"][1], sizes["image"] // 4
-    flat = weights["7.weight"].reshape(-1, b, edge, edge).transpose(0, 2, 3, 1)
+    flat = weights["7.weight"].reshape(b, edge, edge, -1).transpose(1, 2, 0, 3)
     return {**weights, "0.weight": weights["0.weight"].transpose(2, 3, 1, 0),
             "3.weight": weights["3.weight"].transpose(2, 3, 1, 0),
             "7.weight": flat.reshape(weights["7.weight"].shape)}
@@ -165,11 +170,11 @@ def _gpt(layers, width, heads, **_):
 def _lstm(hidden, **_):
     def model(p, ids):
         x = p["embedding.weight"][ids].swapaxes(0, 1)
-        gates = (x @ p["lstm.weight_ih_l0"].T + p["lstm.bias_ih_l0"] + p["lstm.bias_hh_l0"])
+        gates = (x @ p["lstm.weight_ih_l0"] + p["lstm.bias_ih_l0"] + p["lstm.bias_hh_l0"])
 
         def cell(state, gate):
             h, c = state
-            i, f, g, o = jnp.split(gate + h @ p["lstm.weight_hh_l0"].T, 4, axis=-1)
+            i, f, g, o = jnp.split(gate + h @ p["lstm.weight_hh_l0"], 4, axis=-1)
             c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
             h = jax.nn.sigmoid(o) * jnp.tanh(c)
             return (h, c), h

@@ -42,15 +42,16 @@ def _part(name):
 def memory(data):
     """What the stacked memory shows."""
     training, inference = (data["ledger"][k] for k in ("training", "inference"))
-    at, total = training["at"], training["peak"]["total"]
+    at, total, events = training["at"], training["peak"]["total"], training["events"]
+    saved = events["live"]["saved"][events["launch"].index(at["launch"])]
     place = at["op"] + (f" in {at['layer']}" if at["layer"] else "")
     less = inference["peak"]["total"]
     return [f"A training step holds at most {quantity(total, BYTES)}, at {place} in {at['phase']}; "
-            f"{quantity(training['peak']['saved'], BYTES)} of it are arrays that forward saved and "
-            "backward still needs.",
-            f"Inference on the same batch holds at most {quantity(less, BYTES)} "
-            f"({times(total / less)} less): an array goes as soon as the next operation has read "
-            "it, for no backward will ask for it."]
+            f"{quantity(saved, BYTES)} of it are arrays that forward saved and backward still "
+            "needs.",
+            f"Inference on the same batch holds at most {quantity(less, BYTES)}, so training holds "
+            f"{times(total / less)} as much: in inference an array goes as soon as the next "
+            "operation has read it, for no backward will ask for it."]
 
 
 def layers(data):
@@ -90,9 +91,9 @@ def predicted(data):
     exact = all(found["flops"] == p["flops"] for p, found in pairs)
     seconds = sum(p["seconds"]["median"] for p, _ in pairs[1:])
     bound = sum(found["seconds"] for _, found in pairs[1:])
-    return [f"Peak bytes are predicted from shapes alone, before anything runs: off by at most "
-            f"{figure(100 * worst, 2)} %; the arithmetic is "
-            f"{'exactly as counted' if exact else 'close to what was counted'}.",
+    off = f"off by at most {figure(100 * worst, 2)} %" if worst else "to the byte"
+    return [f"Peak bytes are predicted from shapes alone, before anything runs: {off}; the "
+            f"arithmetic is {'exactly' if exact else 'close to'} what was counted.",
             f"The predicted time is what the machine's rates allow, a lower bound: the step takes "
             f"{times(seconds / bound)} that long."]
 

@@ -38,7 +38,7 @@ page.charts = (() => {
     const most = options.most || Math.max(1, ...totals.reduce((a, v) => [Math.max(a[0], v)], [0]),
       ...lines.map(s => s.values.reduce((a, v) => Math.max(a, v), 0)));
     const scale = ticks(most, options.unit), ceiling = scale[scale.length - 1];
-    const names = scale.map(v => options.format(v).replace(/\.00(?=\D)/, ""));
+    const names = scale.map(v => options.format(v).replace(/\.0+(?=\D)/, ""));
     const left = 12 + 6.8 * Math.max(...names.map(n => n.length));
     const x = k => left + (width - left - right) * (k / length);        // step k spans x(k) ... x(k + 1)
     const y = v => top + (height - top - bottom) * (1 - v / ceiling);
@@ -91,8 +91,13 @@ page.charts = (() => {
       });
       chart.addEventListener("pointerup", () => { chart.onpointermove = null; });
     }
-    const move = k => { for (const end of ["x1", "x2"]) cursor.setAttribute(end, x(k + 0.5)); };
-    return { node: chart, most, move };
+    const clear = () => { cursor.style.visibility = "hidden"; };
+    const move = k => {
+      for (const end of ["x1", "x2"]) cursor.setAttribute(end, x(k + 0.5));
+      cursor.style.visibility = "visible";
+    };
+    clear();
+    return { node: chart, move, clear };
   }
 
   function legend(series) {

@@ -49,6 +49,7 @@
       const parts = CATEGORIES.filter(([key]) => e.live[key][k] > 0).sort((a, b) => e.live[b[0]][k] - e.live[a[0]][k]).slice(0, 3);
       readout.replaceChildren(el("p", {}, el("strong", {}, quantity(total, "B")), ` after ${e.op[k]}${e.layer[k] ? ` in ${e.layer[k]}` : ""}, ${e.phase[k]}, launch ${e.launch[k]}: `,
         parts.map(([key, name]) => `${quantity(e.live[key][k], "B")} ${name}`).join(", "), "."));
+      for (const other in made) if (other !== which) made[other].clear();
       made[which].move(k);
     }
     function draw() {
@@ -71,8 +72,8 @@
 
   // Layers ----------------------------------------------------------------------------------------
 
+  const kinds = new Map(data.model.layers.map(([path, kind]) => [path, kind]));
   function tree() {
-    const kinds = new Map(data.model.layers.map(([path, kind]) => [path, kind]));
     const root = { path: "", name: data.model.name, kind: kinds.get("") || "", children: [], row: null };
     const known = new Map([["", root]]);
     const node = path => {
@@ -118,13 +119,14 @@
 
   // Tables ----------------------------------------------------------------------------------------
 
+  const short = v => (v > 0 && v < 0.005 ? "<0.01x" : v < 10 ? `${v.toFixed(2)}x` : times(v));
   function multiples() {
     const m = data.multiples, p = data.phases, inference = p.inference;
     const rows = [["time", "s", q => q.seconds.median, k => m[k].seconds], ["arithmetic", "FLOP", q => q.flops, k => m[k].flops],
       ["peak memory", "B", q => q.peak.total, k => p[k].peak.total / inference.peak.total]]
-      .map(([name, unit, of, ratio]) => [el("span", {}, name, el("span", { class: "small quiet" }, quantity(of(inference), unit))), ...STEP.map(k => times(ratio(k))),
-        el("strong", {}, times(name === "time" ? m.step.seconds : name === "arithmetic" ? m.step.flops : m.step.peak))]);
-    return section("Training over inference", data.texts.multiples, table(["inference = 1", "forward", "backward", "update", "step"], rows));
+      .map(([name, unit, of, ratio]) => [el("span", {}, name, el("span", { class: "small quiet" }, quantity(of(inference), unit))),
+        el("strong", {}, short(name === "time" ? m.step.seconds : name === "arithmetic" ? m.step.flops : m.step.peak)), ...STEP.map(k => short(ratio(k)))]);
+    return section("Training over inference", data.texts.multiples, table(["inference = 1", "step", "forward", "backward", "update"], rows));
   }
 
   function predicted() {
@@ -143,7 +145,7 @@
   }
 
   function kept() {
-    const rows = data.arrays.map(a => [el("span", {}, el("span", { class: "mono" }, `${a.op}.${a.name}`), el("span", { class: "small quiet" }, [a.layer || "(model)", a.line].filter(Boolean).join(", "))),
+    const rows = data.arrays.map(a => [el("span", {}, el("span", { class: "mono" }, `${a.op}.${a.name}`), el("span", { class: "small quiet" }, [kinds.get(a.layer) && a.layer ? `${a.layer} ${kinds.get(a.layer)}` : a.layer || "the model", a.line && a.line.split("/").pop()].filter(Boolean).join(", "))),
       quantity(a.bytes, "B"), el("span", {}, a.category === "saved" ? "for backward" : a.category), `${a.freed_by.turn} of ${a.freed_by.of}`]);
     return section("What backward needs kept", data.texts.kept, table(["array", "bytes", "kept as", "freed by step"], rows, ["place"]));
   }
@@ -158,7 +160,7 @@
     const box = el("figure", {}), low = Math.min(0.05, ...points.map(p => p.x)), high = Math.max(100, ...points.map(p => p.x));
     const roof = stream => [[low, stream * low], [rate / stream, rate], [high, rate]].sort((a, b) => a[0] - b[0]);
     redraw.push(() => box.replaceChildren(loglog({ points, lines: [{ points: roof(memory) }, { points: roof(cache), dashed: true }], width: widthOf(box, 300, 980), label: "Kernels under the roof of this machine",
-      xText: "operations for each byte moved", yText: "operations a second", xFormat: v => String(Number(v.toPrecision(1))), yFormat: v => quantity(v, "FLOP").replace(".00", "") }).node));
+      xText: "operations for each byte moved", yText: "operations a second", xFormat: v => String(Number(v.toPrecision(2))), yFormat: v => quantity(v, "FLOP") }).node));
     const rows = data.roofline.slice(0, 8).map(r => [el("span", {}, el("span", { class: "mono" }, r.op), el("span", { class: "small quiet" }, r.phase)), quantity(r.seconds, "s"), r.bound || "-", r.share === null ? "-" : `${figure(100 * r.share, 2)} %`]);
     const legend = charts.legend([...Object.entries(BOUND).map(([name, color]) => ({ name: `bound by ${name}`, color })), { name: "roof from cache", color: "var(--strong-line)", line: true }]);
     return section("How close each kernel is to the machine's limits", data.texts.roofline, timed.length ? [box, legend] : null, table(["kernel", "time", "bound", "of the bound"], rows, ["place"]));
@@ -190,7 +192,7 @@
       const steps = Array.from({ length: 41 }, (_, k) => low * (high / low) ** (k / 40));
       chart = loglog({ points: pair.flatMap(q => g.values.map((x, k) => ({ x, y: q.values[k], color: q.color, title: `${x}: ${quantity(q.values[k], q.unit)}` }))).filter(p => p.y > 0),
         lines: pair.filter(q => q.law).map(q => ({ color: q.color, points: steps.map(x => [x, at(q.law, x)]).filter(p => p[1] > 0) })), width: widthOf(box, 300, 980), height: 280, marker: true,
-        label: `${WAYS[way]} over ${g.over}`, xText: g.over, yText: WAYS[way], xFormat: v => v.toLocaleString("en"), yFormat: v => quantity(v, pair[0].unit).replace(".00", "") });
+        label: `${WAYS[way]} over ${g.over}`, xText: g.over, yText: WAYS[way], xFormat: v => v.toLocaleString("en"), yFormat: v => quantity(v, pair[0].unit) });
       box.replaceChildren(chart.node);
       move(n);
     }

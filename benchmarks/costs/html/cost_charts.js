@@ -19,7 +19,7 @@ const costCharts = (() => {
     return `${figure(value / size)} ${name}`;
   }
   const times = value => (value === null || value === undefined ? "-"
-    : value >= 1e6 ? `${figure(value / 1e6)} M×` : `${figure(value)}×`);
+    : value >= 1e6 ? `${figure(value / 1e6)}Mx` : `${figure(value)}x`);
 
   // Boxes as wide as `of(node)`, children below their parents. root: {name, own, children, ...}.
   function flame(root, { of, total, color, chosen, pick, height = 30 }) {
@@ -40,29 +40,34 @@ const costCharts = (() => {
     return box;
   }
 
-  const decades = (low, high) => {
-    const found = [];
-    for (let p = Math.floor(low); p <= Math.ceil(high); p++) found.push(p);
-    return found;
-  };
+  // The range of a logarithmic axis and its marks: 1, 2, 5 or decades alone, at most `most` of them.
+  function axis(values, most) {
+    const step = v => 10 ** Math.floor(Math.log10(v) + 1e-9);
+    const low = Math.min(...values), high = Math.max(...values);
+    const first = [5, 2, 1].map(m => m * step(low)).find(v => v <= low * 1.0001);
+    const last = [1, 2, 5, 10].map(m => m * step(high)).find(v => v >= high * 0.9999);
+    let marks = [];
+    for (let p = step(first); p <= last; p *= 10) marks.push(...[1, 2, 5].map(m => m * p).filter(v => v >= first * 0.999 && v <= last * 1.001));
+    if (marks.length > most) marks = marks.filter(v => Math.abs(v / step(v) - 1) < 1e-6);
+    const every = Math.ceil(marks.length / most);
+    const scale = v => (Math.log10(v) - Math.log10(first)) / (Math.log10(last / first) || 1);
+    return { marks: marks.filter((_, k) => k % every === 0), scale };
+  }
+  const bare = text => text.replace(/\.0+(?=\D|$)/, "").replace(/(\.\d*[1-9])0+(?=\D|$)/, "$1");
 
   // Points {x, y, r, color, label, title} under lines [{points: [[x, y], ...]}], both axes logarithmic.
   function loglog({ points, lines, xText, yText, xFormat, yFormat, width, height = 320, label, marker }) {
     const left = 84, right = 14, top = 26, bottom = 44;
-    const all = [...points, ...lines.flatMap(l => (l.free ? [] : l.points.map(([x, y]) => ({ x, y }))))];
-    const span = key => [Math.floor(Math.log10(Math.min(...all.map(p => p[key])))), Math.ceil(Math.log10(Math.max(...all.map(p => p[key]))) + 1e-9)];
-    const [x0, x1] = span("x"), [y0, y1] = span("y");
-    const x = v => left + (width - left - right) * (Math.log10(v) - x0) / (x1 - x0 || 1);
-    const y = v => top + (height - top - bottom) * (1 - (Math.log10(v) - y0) / (y1 - y0 || 1));
+    const all = [...points, ...lines.flatMap(l => l.points.map(([x, y]) => ({ x, y })))];
+    const across = axis(all.map(p => p.x), width < 420 ? 5 : 10), up = axis(all.map(p => p.y), 8);
+    const x = v => left + (width - left - right) * across.scale(v);
+    const y = v => top + (height - top - bottom) * (1 - up.scale(v));
     const chart = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
-    const every = Math.ceil((x1 - x0) / (width < 420 ? 4 : 8));
-    for (const p of decades(y0, y1)) {
-      chart.append(svg("line", { class: "axis", x1: left, x2: width - right, y1: y(10 ** p), y2: y(10 ** p) }),
-        svg("text", { x: left - 8, y: y(10 ** p) + 4, "text-anchor": "end" }, yFormat(10 ** p)));
+    for (const v of up.marks) {
+      chart.append(svg("line", { class: "axis", x1: left, x2: width - right, y1: y(v), y2: y(v) }), svg("text", { x: left - 8, y: y(v) + 4, "text-anchor": "end" }, bare(yFormat(v))));
     }
-    for (const p of decades(x0, x1)) {
-      chart.append(svg("line", { class: "axis", x1: x(10 ** p), x2: x(10 ** p), y1: top, y2: height - bottom }));
-      if ((p - x0) % every === 0) chart.append(svg("text", { x: x(10 ** p), y: height - bottom + 16, "text-anchor": "middle" }, xFormat(10 ** p)));
+    for (const v of across.marks) {
+      chart.append(svg("line", { class: "axis", x1: x(v), x2: x(v), y1: top, y2: height - bottom }), svg("text", { x: x(v), y: height - bottom + 16, "text-anchor": "middle" }, bare(xFormat(v))));
     }
     chart.append(svg("text", { x: width - right, y: height - 6, "text-anchor": "end" }, xText), svg("text", { x: 0, y: 12 }, yText));
     for (const l of lines) {

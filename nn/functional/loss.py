@@ -1,6 +1,7 @@
 """Losses of predictions against numbers.
 
-Softmax cross-entropy and the squared error are fused operations, the rest compositions.
+The squared error and the binary cross-entropy of logits are fused operations, the rest
+compositions.
 Invariant: input and target have one shape; what would broadcast silently is refused.
 """
 
@@ -117,12 +118,15 @@ def binary_cross_entropy_with_logits(input, target, weight=None, *, reduction="m
     """-pos_weight target log(s) - (1 - target) log(1 - s), s = sigmoid(input), without overflow."""
     name = "binary_cross_entropy_with_logits"
     same_shape(name, input, target)
-    positive = input > 0
-    size = ad.where(positive, -input, input)                            # -|input|
-    softplus = ad.log1p(ad.exp(size)) - ad.where(positive, 0.0, input)  # -log(s)
-    if pos_weight is not None:
-        softplus = softplus * ((fits(name, input, pos_weight, "pos_weight") - 1) * target + 1)
-    loss = (1 - target) * input + softplus
+    check_reduction(name, reduction)
+    if pos_weight is None:
+        if weight is None:
+            return ad.bce_with_logits(input, target, reduction)
+        loss = ad.bce_with_logits(input, target, "none")
+    else:
+        softplus = ad.bce_with_logits(input, ad.ones_like(input.detach()), "none")  # -log(s)
+        more = (fits(name, input, pos_weight, "pos_weight") - 1) * target + 1
+        loss = (1 - target) * input + softplus * more
     if weight is not None:
         loss = loss * fits(name, input, weight)
     return reduced(name, loss, reduction)

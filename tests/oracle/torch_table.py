@@ -327,6 +327,10 @@ ORACLE = {
                                                                                g.dtype),
     "cross_entropy": cross_entropy,
     "mse": lambda x, y, reduction: F.mse_loss(x, y, reduction=reduction),
+    "bce_with_logits": lambda x, y, reduction: F.binary_cross_entropy_with_logits(
+        x, y, reduction=reduction),
+    "bce_with_logits_backward": lambda g, x, y, reduction: (torch.sigmoid(x) - y) * g / (
+        x.numel() if reduction == "mean" else 1),
     "mse_backward": lambda g, x, y, reduction: aten.mse_loss_backward(
         g, x, y, ["none", "mean", "sum"].index(reduction)),
 

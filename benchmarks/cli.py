@@ -21,6 +21,10 @@ class Command(NamedTuple):
 COMMANDS = (
     Command("bench", "benchmarks.bench",
             "train and infer on real data; print what backpropagation costs"),
+    Command("cost", "benchmarks.costs.command",
+            "what training a model of yours costs over using it"),
+    Command("compare", "benchmarks.compare",
+            "two reports of cost or bench: what moved outside the noise"),
     Command("peers", "benchmarks.peers.command",
             "this engine beside PyTorch, JAX, ONNX Runtime and HIPS autograd"),
     Command("kernels", "benchmarks.kernel_bench",

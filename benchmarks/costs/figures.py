@@ -59,10 +59,11 @@ def memory(report):
 def _stack(axes, ledger, size):
     events = ledger["events"]
     second, unit = scale(events["seconds"], TIMES)
-    x = [t / second for t in events["seconds"]]
+    x = [0.0, *(t / second for t in events["seconds"])]     # a launch lasts until its time
     shown = [c for c in CATEGORIES if any(events["live"][c])]
-    axes.stackplot(x, *[[n / size for n in events["live"][c]] for c in shown], labels=shown,
-                   colors=[KINDS[c] for c in shown], step="post", linewidth=0)
+    rows = [[n / size for n in events["live"][c]] for c in shown]
+    axes.stackplot(x, *[[row[0], *row] for row in rows], labels=shown,
+                   colors=[KINDS[c] for c in shown], step="pre", linewidth=0)
     axes.set_xlabel(unit)
     axes.margins(x=0)
 
@@ -107,6 +108,7 @@ def layers(report):
     right.set_xlabel(f"{byte} kept for backward")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
+        axes.margins(y=0.01)
     left.legend(fontsize=8, frameon=False)
     figure.suptitle(f"{report['model']['name']}: by layer", fontsize=11)
     return figure

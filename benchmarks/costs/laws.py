@@ -68,7 +68,7 @@ def sentence(title, unit, over, law):
     units, error = UNITS[unit], law["error"]
     within = "exactly" if error <= EXACT else f"within {figure(100 * error, 2)} %"
     if not grows(law):
-        return f"{title} does not change with {over}: {quantity(law['terms'][0][0], units)} " \
+        return f"{title} does not change with {over}: {quantity(round(law['terms'][0][0], 9), units)} " \
                f"({within})."
     if len(law["terms"]) == 1:
         p = law["terms"][0][1]
@@ -83,7 +83,7 @@ def _sum(law, units, over):
     for c, p in law["terms"]:
         sign = ("- " if c < 0 else "+ ") if parts else ("-" if c < 0 else "")
         times = f" x {_power(over, p)}" if p else ""
-        parts.append(f"{sign}{quantity(abs(c), units)}{times}")
+        parts.append(f"{sign}{quantity(round(abs(c), 9), units)}{times}")
     return " ".join(parts)
 
 

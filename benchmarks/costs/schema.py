@@ -14,6 +14,7 @@ from ..schema import docs as docs_of
 from .errors import ReportError
 
 NAME = "autodiff.cost/1"
+GROWTH_NAME = "autodiff.growth/1"       # {"schema", "growth"}: curves without a report
 FAMILY = NAME.partition("/")[0]
 
 _BYTES = {"total": (int, "most tracked bytes alive at one moment"), **PEAK}

@@ -94,6 +94,25 @@ cdef void plain_product(Product* p, real* a, real* b, real* c, Py_ssize_t i0, Py
             c[i * p.c.rs + j * p.c.cs] = total
 
 
+cdef void outer_product(real* c, Py_ssize_t ldc, real* a, Py_ssize_t inca, real* b,
+                        Py_ssize_t incb, Py_ssize_t m, Py_ssize_t n, bint add) noexcept nogil:
+    """c (m, n) = a b^T, or added: a product over one term, which BLAS would pack and copy."""
+    cdef Py_ssize_t i, j
+    cdef real value
+    cdef real* row
+    for i in range(m):
+        value, row = a[i * inca], c + i * ldc
+        if incb != 1:
+            for j in range(n):
+                row[j] = (row[j] if add else <real>0) + value * b[j * incb]
+        elif add:
+            for j in range(n):
+                row[j] += value * b[j]
+        else:
+            for j in range(n):
+                row[j] = value * b[j]
+
+
 cdef void one_product(Product* p, real* a, real* b, real* c, Py_ssize_t i0, Py_ssize_t i1,
                       Py_ssize_t j0, Py_ssize_t j1) noexcept nogil:
     """Rows [i0, i1), columns [j0, j1) of one product of the batch."""
@@ -111,7 +130,9 @@ cdef void one_product(Product* p, real* a, real* b, real* c, Py_ssize_t i0, Py_s
         add_bias(p, c, m, j0, n)
     inca = p.a.ld if p.a.trans else 1           # along k
     incb = 1 if p.b.trans else p.b.ld
-    if k == 0 or (m > 1 and n > 1):
+    if k == 1 and m > 1 and n > 1:
+        outer_product(c, p.c.ld, a, p.a.ld, b, p.b.ld if p.b.trans else 1, m, n, beta != 0)
+    elif k == 0 or (m > 1 and n > 1):
         gemm(p.a.trans, p.b.trans, m, n, k, <real>1, a, p.a.ld, b, p.b.ld, beta, c, p.c.ld)
     elif m == 1 and n == 1:
         value = dot(k, a, inca, b, incb)

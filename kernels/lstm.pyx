@@ -1,13 +1,15 @@
 # A whole LSTM layer, forward and backward, some time steps at a time.
 # Invariant: the inputs' product for a chunk of steps is one product over all its
 # rows; then each thread runs the recurrence of its own rows of the batch through
-# the chunk, so threads wait for each other once a chunk, not once a step.
+# the chunk, so threads wait for each other once a chunk, not once a step.  The
+# recurrent weights, used at each step, are packed once where the scratch has room.
 #
 # Gates lie in PyTorch's order along the last axis: input, forget, cell, output.
 from libc.string cimport memcpy, memset
 
 from kernels.blas cimport gemm, gemv
 from kernels.launch cimport BAD_DTYPE, FLOAT32, FLOAT64, OK, Buf, Launch, parallel_over, threads_of
+from kernels.panels cimport panels_of, panels_pack, panels_product, panels_room
 from kernels.rows cimport row_sigmoid, row_tanh
 from kernels.types cimport real
 
@@ -24,8 +26,12 @@ cdef struct Layer:
     Buf* w_hh
     Py_ssize_t steps, batch, inputs, hidden
     Py_ssize_t chunk, begin, end            # steps of the present chunk
+    char* bias                              # one row of gates
     char* gates                             # of its first step (forward)
+    char* dh                                # gradients of the running state, dc after dh
     char* da                                # gradients of its gates (backward)
+    char* packed                            # w_hh as the recurrence reads it, or NULL
+    bint back
 
 
 cdef int describe(Layer* s, Launch* L, int at) noexcept nogil:
@@ -47,12 +53,43 @@ cdef inline real* row(Buf* b, Py_ssize_t at, real* type) noexcept nogil:
     return <real*>b.data + at
 
 
+# The recurrent weights: (h, 4h) forward, (4h, h) backward.
+
+cdef void pack_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thread) noexcept nogil:
+    cdef Layer* s = <Layer*>context
+    if s.x.dtype == FLOAT32:
+        pack(s, begin, end, <float*>NULL)
+    else:
+        pack(s, begin, end, <double*>NULL)
+
+
+cdef void pack(Layer* s, Py_ssize_t begin, Py_ssize_t end, real* type) noexcept nogil:
+    cdef Py_ssize_t h = s.hidden
+    if s.back:
+        panels_pack(<real*>s.packed, row(s.w_hh, 0, type), h, 1, 4 * h, h, begin, end)
+    else:
+        panels_pack(<real*>s.packed, row(s.w_hh, 0, type), 1, h, h, 4 * h, begin, end)
+
+
+cdef real* take_packed(Layer* s, Py_ssize_t other, bint back, real* type) noexcept nogil:
+    """Pack w_hh at the front of the scratch if that has room beside `other` elements; what is
+    left of the scratch."""
+    cdef Py_ssize_t h = s.hidden
+    cdef Py_ssize_t room = panels_room(4 * h, h) if back else panels_room(h, 4 * h)
+    s.packed, s.back = NULL, back
+    if s.L.work_bytes < <Py_ssize_t>((room + other) * sizeof(real)):
+        return <real*>s.L.work
+    s.packed = <char*>s.L.work
+    parallel_over(pack_part, s, panels_of(h if back else 4 * h, sizeof(real)), 4, threads_of(s.L))
+    return <real*>s.L.work + room
+
+
 # Forward.
 
 cdef void inputs_rows(Layer* s, Py_ssize_t begin, Py_ssize_t end, real* type) noexcept nogil:
     """Rows of the chunk: gates = bias + x w_ih^T."""
     cdef Py_ssize_t i, width = 4 * s.hidden
-    cdef real* bias = <real*>s.L.work
+    cdef real* bias = <real*>s.bias
     cdef real* z = <real*>s.gates + begin * width
     for i in range(end - begin):
         memcpy(z + i * width, bias, width * sizeof(real))
@@ -84,7 +121,9 @@ cdef void forward_rows(Layer* s, Py_ssize_t begin, Py_ssize_t end, real* type) n
             before = row(s.L.b[0], ((t - 1) * s.batch + begin) * h, type)
         else:
             before = row(s.h0, begin * h, type)
-        if count == 1:
+        if s.packed != NULL:
+            panels_product(z, 4 * h, before, h, <real*>s.packed, count, 4 * h, h, True)
+        elif count == 1:
             gemv(False, 4 * h, h, <real>1, row(s.w_hh, 0, type), h, before, 1, <real>1, z, 1)
         else:
             gemm(False, True, count, 4 * h, h, <real>1, before, h, row(s.w_hh, 0, type), h,
@@ -118,7 +157,9 @@ cdef void forward_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thre
 
 cdef int forward(Launch* L, Layer* s, real* type) noexcept nogil:
     cdef Py_ssize_t j, width = 4 * s.hidden, state = s.batch * s.hidden
-    cdef real* bias = <real*>L.work
+    cdef Py_ssize_t chunk = s.chunk * s.batch if L.b[2] == NULL else 0
+    cdef real* bias = take_packed(s, (chunk + 1) * width, False, type)
+    s.bias = <char*>bias
     for j in range(width):
         bias[j] = 0
         if L.b[9] != NULL:
@@ -146,8 +187,8 @@ cdef int forward(Launch* L, Layer* s, real* type) noexcept nogil:
 cdef int lstm_run(Launch* L) noexcept nogil:
     """out, cn, gates, cells; x, h0, c0, w_ih, w_hh, b_ih, b_hh.  Contiguous.
 
-    Scratch: one row of gates, and a chunk's where gates are not kept.  cn holds the running
-    cell state where cells are not kept.
+    Scratch: one row of gates, a chunk's where gates are not kept, room for w_hh packed.  cn
+    holds the running cell state where cells are not kept.
     """
     cdef Layer s
     cdef int status = describe(&s, L, 4)
@@ -163,7 +204,7 @@ cdef int lstm_run(Launch* L) noexcept nogil:
 cdef void backward_rows(Layer* s, Py_ssize_t begin, Py_ssize_t end, real* type) noexcept nogil:
     """Rows [begin, end) of the batch back through the chunk: da, and the running dh and dc."""
     cdef Py_ssize_t t, n, j, h = s.hidden, at
-    cdef real* dh_all = <real*>s.L.work
+    cdef real* dh_all = <real*>s.dh
     cdef real* dc_all = dh_all + s.batch * h
     cdef real* da
     cdef real* dh
@@ -193,8 +234,12 @@ cdef void backward_rows(Layer* s, Py_ssize_t begin, Py_ssize_t end, real* type) 
                 da[3 * h + j] = dh[j] * tc * o_ * (1 - o_)
                 dc[j] = dcj * f_
         da = <real*>s.da + ((t - s.begin) * s.batch + begin) * 4 * h
-        gemm(False, False, end - begin, h, 4 * h, <real>1, da, 4 * h, row(s.w_hh, 0, type), h,
-             <real>0, dh_all + begin * h, h)
+        if s.packed != NULL:
+            panels_product(dh_all + begin * h, h, da, 4 * h, <real*>s.packed, end - begin, h,
+                           4 * h, False)
+        else:
+            gemm(False, False, end - begin, h, 4 * h, <real>1, da, 4 * h, row(s.w_hh, 0, type), h,
+                 <real>0, dh_all + begin * h, h)
 
 
 cdef void backward_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thread) noexcept nogil:
@@ -258,9 +303,10 @@ cdef void dx_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thread) n
 
 cdef int backward(Launch* L, Layer* s, real* type) noexcept nogil:
     cdef Py_ssize_t state = s.batch * s.hidden, rows
-    cdef real* dh = <real*>L.work
+    cdef real* dh = take_packed(s, (4 * s.chunk + 2) * state, True, type)
     cdef real* dc = dh + state
     cdef int k
+    s.dh = <char*>dh
     s.da = <char*>(dc + state)
     if state:                           # a state of no bytes may have no address
         memset(dh, 0, 2 * state * sizeof(real))
@@ -290,7 +336,8 @@ cdef int backward(Launch* L, Layer* s, real* type) noexcept nogil:
 cdef int lstm_backward_run(Launch* L) noexcept nogil:
     """dx, dh0, dc0, dw_ih, dw_hh, db; g_out, g_cn, x, h0, c0, w_ih, w_hh, out, gates, cells.
 
-    Contiguous; ia: needs, a bit for each output.  Scratch: dh and dc, and a chunk's gates.
+    Contiguous; ia: needs, a bit for each output.  Scratch: dh and dc, a chunk's gates, and
+    room for w_hh packed.
     """
     cdef Layer s
     cdef int status = describe(&s, L, 8)

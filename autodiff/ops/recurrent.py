@@ -17,6 +17,7 @@ from .shape import stack
 
 # Rows (steps times batch) that go through one product; kernels/lstm.pyx has the same.
 ROWS = 512
+PANEL = 32              # columns of packed weights that lie together, at most (kernels/panels.h)
 
 
 def sizes(name, x, h0, c0, w_ih, w_hh):
@@ -83,11 +84,18 @@ def lstm_flops(plan, x, h0, *inputs, **attrs):
     return steps * batch * hidden * (8 * (inputs_ + hidden) + 30)
 
 
+def packed(steps, batch, k, n):
+    """Elements for recurrent weights (k, n) in the order in which the kernel reads them, where
+    they are used often enough."""
+    return -(-n // PANEL) * PANEL * k if steps > 2 and batch > 1 else 0
+
+
 def lstm_scratch(plan, x, h0, *inputs, threads=1, **attrs):
-    """Gates of some steps at a time, where they are not kept; the two biases' sum."""
+    """The recurrent weights packed; gates of some steps at a time; the two biases' sum."""
     (steps, batch, _), hidden = x.shape, h0.shape[1]
     chunk = min(steps, ROWS // max(batch, 1) + 1)
-    return (chunk * batch + 1) * 4 * hidden * x.dtype.itemsize
+    return ((chunk * batch + 1) * 4 * hidden
+            + packed(steps, batch, hidden, 4 * hidden)) * x.dtype.itemsize
 
 
 def lstm_backward_flops(plan, g_out, g_cn, x, h0, *inputs, **attrs):
@@ -95,10 +103,11 @@ def lstm_backward_flops(plan, g_out, g_cn, x, h0, *inputs, **attrs):
 
 
 def lstm_backward_scratch(plan, g_out, g_cn, x, h0, *inputs, threads=1, **attrs):
-    """Gradients of some steps' gates, and those of the running hidden and cell state."""
+    """The recurrent weights packed; gradients of some steps' gates, and of the running state."""
     (steps, batch, _), hidden = x.shape, h0.shape[1]
     chunk = min(steps, ROWS // max(batch, 1) + 1)
-    return (chunk * batch * 4 + 2 * batch) * hidden * x.dtype.itemsize
+    return ((chunk * batch * 4 + 2 * batch) * hidden
+            + packed(steps, batch, 4 * hidden, hidden)) * x.dtype.itemsize
 
 
 def layer(draw, steps, batch, inputs, hidden, biases=2):

@@ -26,13 +26,15 @@ def chunk(steps, batch):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("biases", [0, 1, 2])
 @pytest.mark.parametrize("size", SIZES)
-def test_forward_and_backward(size, biases, dtype):
+@pytest.mark.parametrize("packed", [False, True])
+def test_forward_and_backward(packed, size, biases, dtype):
     steps, batch, inputs, hidden = size
     args = layer(*size, dtype, biases)
     wide = [None if a is None else a.astype(np.float64) for a in args]
     expected = reference.lstm(*wide)
     outs = [np.full(a.shape, np.nan, dtype) for a in expected]
-    work = (chunk(steps, batch) * batch + 1) * 4 * hidden * args[0].itemsize
+    rows, panel = chunk(steps, batch) * batch, packed * 4 * hidden * -(-hidden // 32) * 32
+    work = ((rows + 1) * 4 * hidden + panel) * args[0].itemsize
     kernels.call("lstm", outs, args, work_bytes=work)
     tolerance = 1e-5 if dtype == np.float32 else 1e-12
     for got, wanted in zip(outs, expected, strict=True):
@@ -44,7 +46,7 @@ def test_forward_and_backward(size, biases, dtype):
 
     rng = np.random.default_rng(1)
     g_out, g_cn = (rng.standard_normal(a.shape).astype(dtype) for a in outs[:2])
-    work = (chunk(steps, batch) * batch * 4 + 2 * batch) * hidden * args[0].itemsize
+    work = ((rows * 4 + 2 * batch) * hidden + panel) * args[0].itemsize
     for g, needs in (((g_out, g_cn), 63), ((None, g_cn), 24), ((g_out, None), 7),
                      ((g_out, None), 40)):
         shapes = [a.shape for a in args[:5]] + [(4 * hidden,)]

@@ -1,5 +1,6 @@
-# 2-d convolution and its two gradients, by unfolding blocks of places into
-# columns and a matrix product on BLAS; depthwise ones by direct loops.
+# 2-d convolution and its two gradients: in registers (direct.h) where there are
+# channels enough, else by unfolding blocks of places into columns and a matrix
+# product on BLAS; depthwise ones by loops of their own.
 # Invariant: every sum runs in an order that depends on shapes and the size of the
 # scratch alone, so the results do not depend on timing or the number of threads.
 #
@@ -14,8 +15,10 @@
 from libc.string cimport memcpy, memset
 
 from kernels.blas cimport gemm
+from kernels.direct cimport direct, direct_band, direct_high, direct_pack, direct_wide
 from kernels.launch cimport (
     BAD_DTYPE, BAD_VALUE, FLOAT32, FLOAT64, OK, Buf, Launch, itemsize, parallel_over, threads_of)
+from kernels.panels cimport panels_of, panels_room
 from kernels.types cimport real
 
 cdef enum:
@@ -24,6 +27,9 @@ cdef enum:
     SMALL = 128                 # images with fewer places are taken several at a time
     PARTIAL = 1 << 20           # elements of all partial weight gradients (ops/conv.py)
     LANES = 16
+    FEW = 16                    # output channels that do not fill half a panel
+    NARROW = 4                  # columns of the output that do not fill half the registers
+    COPY = 1 << 18              # bytes of a thread's padded copy, where that holds a row
 
 cdef struct Conv:
     Launch* L
@@ -57,10 +63,8 @@ cdef inline Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
     return (n + 63) // 64 * 64
 
 
-cdef int describe(Conv* v, Launch* L, Buf* x, Buf* weight, Buf* out, Buf* bias,
-                  Py_ssize_t front) noexcept nogil:
-    """Fill in the shapes, and the blocks that the scratch after `front` bytes has room for."""
-    cdef Py_ssize_t size = itemsize(x.dtype), threads = threads_of(L)
+cdef int describe(Conv* v, Launch* L, Buf* x, Buf* weight, Buf* out, Buf* bias) noexcept nogil:
+    """Fill in the shapes."""
     if (x.dtype != FLOAT32 and x.dtype != FLOAT64) or weight.dtype != x.dtype \
             or out.dtype != x.dtype:
         return BAD_DTYPE
@@ -76,10 +80,16 @@ cdef int describe(Conv* v, Launch* L, Buf* x, Buf* weight, Buf* out, Buf* bias,
     v.taps, v.places = v.cg * v.KH * v.KW, v.OH * v.OW
     v.unit = (v.KH == 1 and v.KW == 1 and v.sh == 1 and v.sw == 1 and v.ph == 0 and v.pw == 0
               and v.places >= SMALL)
+    return BAD_VALUE if L.work == NULL else OK
+
+
+cdef int blocks_of(Conv* v, Launch* L, Py_ssize_t front) noexcept nogil:
+    """The blocks that the scratch after `front` bytes has room for."""
+    cdef Py_ssize_t size = itemsize(v.dtype), threads = threads_of(L)
     v.work = <char*>L.work + front
     v.piece = (L.work_bytes - front) // threads // 64 * 64
     v.width = v.piece // size // max(1, v.taps + v.kg)
-    if L.work == NULL or v.width < max(1, v.OW):
+    if v.width < max(1, v.OW):
         return BAD_VALUE
     if v.places < SMALL:                        # several images, but enough blocks for the pool
         v.images = max(1, min(v.width // max(1, v.places), v.N // ITEMS))
@@ -211,6 +221,104 @@ cdef inline real* image_of(Conv* v, char* base, Py_ssize_t n, Py_ssize_t channel
     return <real*>base + (n * channels + channel) * area
 
 
+# Without columns ------------------------------------------------------------------------------
+
+cdef struct Direct:
+    direct shape                # of one group of one image
+    Conv* v
+    char* x
+    char* out
+    bint back                   # the gradient of the input: channels change places, taps turn
+    Py_ssize_t rows, bands      # of the output in an item; items of an image
+    char* packed                # weights, group after group
+    Py_ssize_t panels           # of a group
+    Py_ssize_t group            # elements of a group's packed weights
+    char* copies
+    Py_ssize_t copy             # bytes of a thread's padded copy
+
+
+cdef bint goes_direct(Conv* v, Direct* s, Launch* L, bint back) noexcept nogil:
+    """True, and `s` filled in, where the shapes suit and the scratch has room (ops/conv.py)."""
+    cdef direct* d = &s.shape
+    cdef Py_ssize_t size = itemsize(v.dtype), line, threads = threads_of(L), packed
+    s.v, s.back = v, back
+    d.channels, d.height, d.width, d.outs, d.rows, d.columns = \
+        v.cg, v.H, v.W, v.kg, v.OH, v.OW
+    d.kh, d.kw, d.sh, d.sw, d.ph, d.pw, d.dh, d.dw = \
+        v.KH, v.KW, v.sh, v.sw, v.ph, v.pw, v.dh, v.dw
+    s.x, s.out = v.x, v.out
+    if back:
+        if v.sh != 1 or v.sw != 1:
+            return False
+        d.channels, d.height, d.width, d.outs, d.rows, d.columns = \
+            v.kg, v.OH, v.OW, v.cg, v.H, v.W
+        d.ph, d.pw = v.dh * (v.KH - 1) - v.ph, v.dw * (v.KW - 1) - v.pw
+        s.x, s.out = v.out, v.x
+    if d.outs < FEW or d.columns < NARROW or d.channels == 0 or d.ph < 0 or d.pw < 0 or v.unit:
+        return False
+    s.group = panels_room(d.channels * v.KH * v.KW, d.outs)
+    s.panels = panels_of(d.outs, size)
+    packed = padded(v.G * s.group * size)
+    s.packed, s.copies = <char*>L.work, <char*>L.work + packed
+    s.copy = (L.work_bytes - packed) // threads // 64 * 64
+    line = d.channels * direct_wide(d) * size
+    if s.copy < line * direct_high(d, 1):
+        return False
+    s.rows = min(d.rows, (s.copy // line - direct_high(d, 1)) // d.sh + 1)
+    s.rows = min(s.rows, divide_up(d.rows, divide_up(ITEMS, v.N * v.G)))
+    s.bands = divide_up(d.rows, s.rows)
+    return True
+
+
+cdef void direct_weights(Direct* s, Py_ssize_t begin, Py_ssize_t end, real* type) noexcept nogil:
+    cdef Conv* v = s.v
+    cdef Py_ssize_t item, g, p, area = v.KH * v.KW
+    cdef real* weight
+    for item in range(begin, end):
+        g, p = item // s.panels, item % s.panels
+        weight = <real*>v.weight + g * v.kg * v.taps
+        direct_pack(&s.shape, <real*>s.packed + g * s.group, weight,
+                    area if s.back else v.taps, v.taps if s.back else area, s.back, p, p + 1)
+
+
+cdef void direct_weights_part(void* context, Py_ssize_t begin, Py_ssize_t end,
+                              int thread) noexcept nogil:
+    cdef Direct* s = <Direct*>context
+    if s.v.dtype == FLOAT32:
+        direct_weights[float](s, begin, end, NULL)
+    else:
+        direct_weights[double](s, begin, end, NULL)
+
+
+cdef void direct_item(Direct* s, Py_ssize_t item, real* room) noexcept nogil:
+    cdef Conv* v = s.v
+    cdef direct* d = &s.shape
+    cdef Py_ssize_t band = item % s.bands, g = item // s.bands % v.G, n = item // s.bands // v.G
+    cdef real* bias = <real*>v.bias + g * v.kg if v.bias != NULL else NULL
+    direct_band(d, <real*>s.out + (n * v.G + g) * d.outs * d.rows * d.columns,
+                <real*>s.x + (n * v.G + g) * d.channels * d.height * d.width,
+                <real*>s.packed + g * s.group, bias, band * s.rows,
+                min(d.rows, (band + 1) * s.rows), room)
+
+
+cdef void direct_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thread) noexcept nogil:
+    cdef Direct* s = <Direct*>context
+    cdef char* room = s.copies + thread * s.copy
+    cdef Py_ssize_t item
+    for item in range(begin, end):
+        if s.v.dtype == FLOAT32:
+            direct_item(s, item, <float*>room)
+        else:
+            direct_item(s, item, <double*>room)
+
+
+cdef void run_direct(Direct* s, Launch* L) noexcept nogil:
+    cdef Py_ssize_t items = s.v.N * s.v.G * s.bands
+    parallel_over(direct_weights_part, s, s.v.G * s.panels, (1 << 15) // (s.group + 1) + 1,
+                  threads_of(L))
+    parallel_over(direct_part, s, items, grain_of(s.v, items), threads_of(L))
+
+
 # conv2d ---------------------------------------------------------------------------------------
 
 cdef void fill_bias(Conv* v, real* out, Py_ssize_t ld, Py_ssize_t k0, Py_ssize_t n) noexcept nogil:
@@ -307,11 +415,17 @@ cdef inline bint depthwise(Conv* v) noexcept nogil:
 cdef int conv2d_run(Launch* L) noexcept nogil:
     """out = x * weight + bias."""
     cdef Conv v
+    cdef Direct s
     cdef Py_ssize_t items, least
     cdef int status
     if L.b[0].n == 0:
         return OK
-    status = describe(&v, L, L.b[1], L.b[2], L.b[0], L.b[3], 0)
+    status = describe(&v, L, L.b[1], L.b[2], L.b[0], L.b[3])
+    if status == OK and not depthwise(&v) and goes_direct(&v, &s, L, False):
+        run_direct(&s, L)
+        return OK
+    if status == OK:
+        status = blocks_of(&v, L, 0)
     if status != OK:
         return status
     # One large image is split into bands of rows, for the pool.
@@ -422,11 +536,17 @@ cdef void input_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thread
 cdef int conv2d_backward_input_run(Launch* L) noexcept nogil:
     """gx from g and weight."""
     cdef Conv v
+    cdef Direct s
     cdef Py_ssize_t items
     cdef int status
     if L.b[0].n == 0:
         return OK
-    status = describe(&v, L, L.b[0], L.b[2], L.b[1], NULL, 0)
+    status = describe(&v, L, L.b[0], L.b[2], L.b[1], NULL)
+    if status == OK and not depthwise(&v) and goes_direct(&v, &s, L, True):
+        run_direct(&s, L)
+        return OK
+    if status == OK:
+        status = blocks_of(&v, L, 0)
     if status != OK:
         return status
     v.parts = min(v.cg, divide_up(ITEMS, v.batches * v.G))
@@ -555,7 +675,9 @@ cdef int conv2d_backward_weight_run(Launch* L) noexcept nogil:
         return OK
     sums = max(1, min(min(L.b[2].shape[0], ITEMS), PARTIAL // out.n))
     v.partial = padded(out.n * itemsize(out.dtype))
-    status = describe(&v, L, L.b[2], out, L.b[1], NULL, sums * v.partial)
+    status = describe(&v, L, L.b[2], out, L.b[1], NULL)
+    if status == OK:
+        status = blocks_of(&v, L, sums * v.partial)
     if status != OK:
         return status
     v.sums = min(sums, v.batches)

@@ -83,13 +83,32 @@ def products(out, weight, kernel):
 def scratch_bytes(x, weight, out, dtype, threads):
     """Bytes of scratch of one of the three kernels; x, weight, out are shapes.
 
-    Each thread unfolds a block of columns, (C_in / groups) KH KW for each place of the output, and
+    (For what does not go without columns.)  Each thread unfolds a block of columns, (C_in / groups) KH KW for each place of the output, and
     gathers the output's channels of the block beside it. The kernels size their blocks by what
     they are given: about a megabyte, which stays in the second-level cache.
     """
     taps, channels = prod(weight[1:]), weight[0] // max(1, x[1] // max(1, weight[1]))
     width = max(64, min(1024, (1 << 18) // max(1, taps)), out[3])
     return threads * -(-(taps + channels) * width * dtype.itemsize // 64) * 64
+
+
+PANEL = 32              # channels of packed weights that lie together, at most (kernels/panels.h)
+FEW, NARROW, COPY = 16, 4, 1 << 18      # as in kernels/conv.pyx
+
+
+def direct_bytes(channels, outs, columns, kernel, stride, dilation, groups, dtype, threads):
+    """Scratch of a convolution without columns; 0 where the shapes do not suit it.
+
+    channels, outs: of one group; columns: of the output. The packed weights, and for each thread
+    a padded copy of the rows that some rows of the output read.
+    """
+    unit = tuple(kernel) == (1, 1) and tuple(stride) == (1, 1)
+    if not channels or outs < FEW or columns < NARROW or unit:
+        return 0
+    packed = groups * -(-outs // PANEL) * PANEL * channels * prod(kernel) * dtype.itemsize
+    wide = (columns - 1) * stride[1] + (kernel[1] - 1) * dilation[1] + 1
+    row = channels * wide * ((kernel[0] - 1) * dilation[0] + 1) * dtype.itemsize
+    return -(-packed // 64) * 64 + threads * -(-max(row, COPY) // 64) * 64
 
 
 # conv2d ---------------------------------------------------------------------------------------
@@ -155,7 +174,10 @@ def conv2d_bad(draw):
 
 
 def conv2d_scratch(plan, x, weight, bias=None, threads=1, **attrs):
-    return scratch_bytes(x.shape, weight.shape, plan.outputs[0][0], x.dtype, threads)
+    out, ia = plan.outputs[0][0], plan.ia
+    return direct_bytes(weight.shape[1], weight.shape[0] // ia[6], out[3], weight.shape[2:], ia[:2],
+                        ia[4:6], ia[6], x.dtype, threads) \
+        or scratch_bytes(x.shape, weight.shape, out, x.dtype, threads)
 
 
 conv2d = op(
@@ -208,6 +230,17 @@ def backward_input_bad(draw):
                 draw.normal(3, 2, 3, 3), (2, 2))]
 
 
+def backward_input_scratch(plan, g, weight, threads=1, **attrs):
+    """Without columns it is a convolution of g, stride 1, with channels changed over."""
+    gx, ia, kernel = plan.outputs[0][0], plan.ia, weight.shape[2:]
+    inside = all(p <= d * (k - 1) for p, d, k in zip(ia[2:4], ia[4:6], kernel))
+    direct = direct_bytes(weight.shape[0] // ia[6], weight.shape[1], gx[3], kernel, (1, 1),
+                          ia[4:6], ia[6], g.dtype, threads)
+    if direct and inside and tuple(ia[:2]) == (1, 1):
+        return direct
+    return scratch_bytes(gx, weight.shape, g.shape, g.dtype, threads)
+
+
 conv2d_backward_input = op(
     "conv2d_backward_input", "g weight",
     "Gradient of conv2d for its input (transposed convolution).",
@@ -217,8 +250,7 @@ conv2d_backward_input = op(
     promote="same", saves={"g": "weight", "weight": "g"}, vjp=backward_input_vjp,
     jvp=backward_input_jvp, method=False,
     flops=lambda plan, g, weight, **attrs: products(g.shape, weight.shape, weight.shape[2:]),
-    scratch=lambda plan, g, weight, threads=1, **attrs: scratch_bytes(
-        plan.outputs[0][0], weight.shape, g.shape, g.dtype, threads),
+    scratch=backward_input_scratch,
     samples=backward_input_samples, bad=backward_input_bad)
 
 

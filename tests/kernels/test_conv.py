@@ -31,6 +31,13 @@ CASES = {
     "many small images, grouped": ((19, 8, 3, 4), (6, 4, 2, 2), (1, 1), (0, 0), (1, 1), 2),
     "bands": ((1, 3, 40, 50), (5, 3, 3, 3), (1, 1), (1, 1), (1, 1), 1),
     "many taps": ((2, 130, 14, 14), (9, 130, 3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "wide channels": ((3, 20, 9, 11), (40, 20, 3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "wide channels, stride": ((2, 17, 11, 20), (16, 17, 3, 2), (2, 3), (1, 2), (1, 1), 1),
+    "wide channels, dilated": ((2, 16, 12, 10), (33, 16, 3, 3), (1, 1), (2, 1), (2, 2), 1),
+    "wide channels, grouped": ((2, 36, 7, 9), (40, 18, 2, 3), (1, 1), (0, 1), (1, 1), 2),
+    "wide channels, much padding": ((2, 16, 4, 3), (16, 16, 3, 2), (1, 1), (3, 4), (1, 1), 1),
+    "wide channels, bands": ((1, 16, 40, 50), (16, 16, 3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "wide channels, small kernel": ((2, 16, 6, 5), (24, 16, 1, 1), (1, 1), (0, 0), (1, 1), 1),
     "no image": ((0, 3, 5, 6), (4, 3, 3, 2), (1, 1), (0, 0), (1, 1), 1),
     "no channel in": ((2, 0, 5, 6), (4, 0, 3, 2), (1, 1), (0, 0), (1, 1), 1),
     "no channel out": ((2, 3, 5, 6), (0, 3, 3, 2), (1, 1), (0, 0), (1, 1), 1),
@@ -99,7 +106,8 @@ def test_backward_weight_adds_into_out(case):
 
 
 @pytest.mark.parametrize("case", ["same", "stride", "groups", "depthwise", "bands",
-                                  "many small images", "many taps"])
+                                  "many small images", "many taps", "wide channels",
+                                  "wide channels, bands"])
 def test_results_do_not_depend_on_the_threads(case):
     before = kernels.num_threads()
     results = []
@@ -120,7 +128,7 @@ def test_a_missing_scratch_is_refused():
         kernels.call("conv2d", [out], [x, weight, bias], ia)
 
 
-@pytest.mark.parametrize("case", ["same", "depthwise", "one by one, large"])
+@pytest.mark.parametrize("case", ["same", "depthwise", "one by one, large", "wide channels"])
 def test_nan_stays_where_it_is_read(case):
     x, weight, bias, _, _, ia = make(case, np.float64)
     x[0, 0, 0, 0] = np.nan

@@ -83,9 +83,10 @@ def products(out, weight, kernel):
 def scratch_bytes(x, weight, out, dtype, threads):
     """Bytes of scratch of one of the three kernels; x, weight, out are shapes.
 
-    (For what does not go without columns.)  Each thread unfolds a block of columns, (C_in / groups) KH KW for each place of the output, and
-    gathers the output's channels of the block beside it. The kernels size their blocks by what
-    they are given: about a megabyte, which stays in the second-level cache.
+    For what does not go without columns. Each thread unfolds a block of columns, (C_in / groups)
+    KH KW for each place of the output, and gathers the output's channels of the block beside it.
+    The kernels size their blocks by what they are given: about a megabyte, which stays in the
+    second-level cache.
     """
     taps, channels = prod(weight[1:]), weight[0] // max(1, x[1] // max(1, weight[1]))
     width = max(64, min(1024, (1 << 18) // max(1, taps)), out[3])

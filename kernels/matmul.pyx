@@ -278,4 +278,13 @@ cdef int linear_run(Launch* L) noexcept nogil:
     return product_run(L, L.b[0], L.b[1], L.b[2], True, L.b[3])
 
 
-TABLE = {"matmul": <size_t>&matmul_run, "linear": <size_t>&linear_run}
+cdef int linear_backward_weight_run(Launch* L) noexcept nogil:
+    """gweight (n, k) = g (rows, n)^T x (rows, k)."""
+    cdef Buf turned = L.b[1][0]
+    turned.shape[0], turned.shape[1] = turned.shape[1], turned.shape[0]
+    turned.strides[0], turned.strides[1] = turned.strides[1], turned.strides[0]
+    return product_run(L, L.b[0], &turned, L.b[2], False, NULL)
+
+
+TABLE = {"matmul": <size_t>&matmul_run, "linear": <size_t>&linear_run,
+         "linear_backward_weight": <size_t>&linear_backward_weight_run}

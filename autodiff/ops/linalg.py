@@ -112,11 +112,13 @@ def linear_vjp(g, needs, x, weight):
     weight saved even where a single gradient is asked.
     """
     gx = matmul(g, weight) if needs & 1 else None
-    gw = None
-    if needs & 2:
-        rows = prod(x.shape[:-1])
-        gw = matmul(g.reshape(rows, g.shape[-1]).mT, x.reshape(rows, x.shape[-1]))
+    gw = linear_backward_weight(_rows(g), _rows(x)) if needs & 2 else None
     return gx, gw, (g if needs & 4 else None)
+
+
+def _rows(x):
+    """x as a matrix: its last axis, and all others as rows."""
+    return x if x.ndim == 2 else x.reshape(prod(x.shape[:-1]), x.shape[-1])
 
 
 def linear_jvp(dx, dweight, dbias, x, weight):
@@ -154,3 +156,35 @@ linear = op(
     formula="out = x weight^T + bias", kernel="linear", layout="matrix", infer=linear_infer,
     promote="same", saves={"x": "weight", "weight": "x"}, vjp=linear_vjp, jvp=linear_jvp,
     method=False, flops=linear_flops, samples=linear_samples, bad=linear_bad)
+
+
+def backward_weight_infer(g, x):
+    need_float("linear_backward_weight", g=g, x=x)
+    if len(g.shape) != 2 or len(x.shape) != 2 or g.shape[0] != x.shape[0]:
+        raise ShapeError("linear_backward_weight: g and x must be matrices of as many rows, got "
+                         f"{tuple(g.shape)} and {tuple(x.shape)}")
+    return Plan([((g.shape[1], x.shape[1]), x.dtype)])
+
+
+def backward_weight_vjp(gg, needs, g, x):
+    """gweight = g^T x is linear in both: gg is a weight (n, k) that maps one to the other."""
+    return linear(x, gg, None) if needs & 1 else None, matmul(g, gg) if needs & 2 else None
+
+
+def backward_weight_jvp(dg, dx, g, x):
+    return linear_backward_weight(dg, x) + linear_backward_weight(g, dx)
+
+
+# An operation of its own for the sake of small layers: views of transposed operands cost more than
+# their product.
+linear_backward_weight = op(
+    "linear_backward_weight", "g x", "Gradient of linear for its weight, over all rows.",
+    formula="gweight = g^T x", kernel="linear_backward_weight", layout="matrix",
+    infer=backward_weight_infer, promote="same", saves={"g": "x", "x": "g"},
+    vjp=backward_weight_vjp, jvp=backward_weight_jvp, method=False,
+    flops=lambda plan, g, x: 2 * prod(g.shape) * x.shape[1],
+    samples=lambda draw: [Sample(draw.normal(*a), draw.normal(*b)) for a, b in
+                          [((3, 2), (3, 4)), ((1, 3), (1, 2)), ((3, 1), (3, 1)), ((0, 3), (0, 2)),
+                           ((2, 0), (2, 3))]],
+    bad=lambda draw: [Bad(ShapeError, "as many rows", draw.normal(3, 2), draw.normal(2, 2)),
+                      Bad(ShapeError, "must be matrices", draw.normal(3), draw.normal(3, 2))])

@@ -12,3 +12,8 @@ def linear(x, weight, bias):
     """x @ weight.T + bias; bias may be None."""
     out = np.matmul(x, weight.T)
     return out if bias is None else out + bias
+
+
+def linear_backward_weight(g, x):
+    """gweight (n, k) = g (rows, n)^T x (rows, k)"""
+    return g.T @ x

@@ -1,4 +1,5 @@
-# What one does with the project: make env, test, bench, sanitize, oracle, packaging, kill, lint, clean.
+# What one does with the project: make env, test, bench, docs, newcomer, sanitize, oracle, packaging,
+# kill, lint, clean.
 # Everything runs in .venv, made once and renewed when what it is built from changes.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ SANITIZED := build/sanitized
 PYTEST := $(BIN)/python -m pytest
 PIP := -m pip --disable-pip-version-check install --quiet
 
-.PHONY: env build test bench sanitize oracle packaging kill lint clean
+.PHONY: env build test bench docs newcomer sanitize oracle packaging kill lint clean
 
 env: $(VENV)/.built
 
@@ -33,6 +34,24 @@ test: env
 
 bench: env
 	$(BIN)/python -m benchmarks $(if $(FULL),--full)
+
+# The documentation as a site in build/site: warnings are errors, every link is followed.
+# Search needs a server: python -m http.server -d build/site
+docs: $(VENV)/.docs
+	$(BIN)/python -m mkdocs build
+	$(BIN)/python docs/_tools/site_links.py build/site
+
+$(VENV)/.docs: $(VENV)/.built
+	$(BIN)/python $(PIP) --editable '.[docs]'
+	touch $@
+
+# A new user's first minutes, in a clone of the last commit: what the README says, timed.
+newcomer:
+	rm -rf build/newcomer && git clone --quiet . build/newcomer
+	$(MAKE) -C build/newcomer env PYTHON=$(PYTHON)
+	cd build/newcomer && start=$$(date +%s) && $(MAKE) bench && \
+		$(BIN)/python docs/_tools/blocks.py README.md && \
+		echo "from make bench to the end of the README: $$(($$(date +%s) - start)) s after the build"
 
 # Address and undefined-behaviour sanitizers, in a build of its own.  Python itself leaks on
 # exit and is not instrumented: hence the preload and no leak check.

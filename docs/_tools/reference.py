@@ -18,7 +18,7 @@ import sources
 import autodiff as ad
 
 DIRECTIVE = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)
-SHORT = {"autodiff": "ad"}          # as the pages import it
+SHORT = {"autodiff": "ad", "benchmarks.costs": "benchmarks"}        # as users write it
 
 
 def filled(markdown):
@@ -62,13 +62,13 @@ def _in_ops(owner, x):
 def members(cls):
     """{name: function or property} that a class itself defines for its users."""
     return {n: x for n, x in vars(cls).items()
-            if not n.startswith("_") and (inspect.isroutine(x) or isinstance(x, property)
-                                          or isinstance(x, (classmethod, staticmethod))
-                                          or inspect.isgetsetdescriptor(x))}
+            if not n.startswith("_") and (inspect.isroutine(x) or _is_attribute(x)
+                                          or isinstance(x, (classmethod, staticmethod)))}
 
 
-def documented(x):
-    return bool((inspect.getdoc(x) or "").strip())
+def doc(x):
+    """The docstring, without the signature that Cython puts on its first line."""
+    return re.sub(r"^[\w.]+(\(.*\)|: \w+)(\n+|$)", "", inspect.getdoc(x) or "").strip()
 
 
 def undocumented(owner):
@@ -77,11 +77,11 @@ def undocumented(owner):
     for name, x in public(owner).items():
         if not (inspect.isclass(x) or inspect.isroutine(x)):
             continue
-        if not documented(x):
+        if not doc(x):
             missing.append(f"{owner.__name__}.{name}")
         if inspect.isclass(x):
             missing += [f"{owner.__name__}.{name}.{m}" for m, f in members(x).items()
-                        if m != "forward" and not documented(f)]
+                        if m != "forward" and not doc(f)]
     return missing
 
 
@@ -116,7 +116,7 @@ def _title(home):
     said = (inspect.getdoc(importlib.import_module(home)) or home).split("\n\n")[0]
     first = " ".join(said.split())
     path = _file_of(home)
-    link = f" ([{path}](/{sources.page_of(path)}))" if path else ""
+    link = f" ([`{path}`](/{sources.page_of(path)}))" if path else ""
     return f"`{home}`", sources.escaped(first) + link
 
 
@@ -132,15 +132,18 @@ def _class(owner, name, cls):
     yield from _head(owner, name, cls, _signature(cls))
     yield from _prose(cls)
     known = set(ad.registry) if cls is ad.Tensor else set()
-    shown = {m: x for m, x in members(cls).items() if m not in known and x.__doc__}
-    for member, x in shown.items():
-        attribute = isinstance(x, property) or inspect.isgetsetdescriptor(x)
-        signature = "" if attribute else _signature(getattr(cls, member), bound=True)
+    shown = [(m, x) for m, x in members(cls).items() if m not in known and x.__doc__ and doc(x)]
+    for member, x in sorted(shown, key=lambda pair: (not _is_attribute(pair[1]), pair[0])):
+        signature = "" if _is_attribute(x) else _signature(getattr(cls, member), bound=True)
         yield f"`.{member}{signature}`{{ #{owner}.{name}.{member} }}"
-        said = [" ".join(p.split()) for p in inspect.getdoc(x).split("\n\n")]
+        said = [" ".join(p.split()) for p in doc(x).split("\n\n")]
         yield f":   {sources.escaped(said[0])}"
         yield from (f"\n    {sources.escaped(p)}" for p in said[1:])
         yield ""
+
+
+def _is_attribute(x):
+    return isinstance(x, property) or inspect.isgetsetdescriptor(x)
 
 
 def _function(owner, name, f):
@@ -155,12 +158,16 @@ def _value(owner, name, x):
 
 
 def _head(owner, name, x, signature):
-    short = SHORT.get(owner, owner)
-    yield from ("", f'### {name} {{ #{owner}.{name} data-toc-label="{name}" }}', "",
-                "```python", f"{short}.{name}{signature}", "```", "")
-    link = _source_link(x)
+    call = f"{SHORT.get(owner, owner)}.{name}{signature}"
+    yield from _heading(owner, name, _source_link(x), call)
+
+
+def _heading(owner, name, link, call):
+    """The name, with a link to the source on its line, and how it is called."""
+    yield from ("", f'### {name} {{ #{owner}.{name} data-toc-label="{name}" }}', "")
     if link:
         yield from (f"[source]({link}){{ .source }}", "")
+    yield from ("```python", call, "```", "")
 
 
 def _signature(f, bound=False):
@@ -190,7 +197,7 @@ def _source_link(x):
 
 def _prose(x):
     """A docstring's paragraphs; those laid out in columns stay as they are."""
-    for paragraph in (inspect.getdoc(x) or "").split("\n\n"):
+    for paragraph in doc(x).split("\n\n"):
         if re.search(r"^ |\S   +\S", paragraph, re.MULTILINE):
             yield from ("```text", paragraph, "```", "")
         elif paragraph:
@@ -250,10 +257,9 @@ def _declared(block, text):
 def _operation(block, path):
     text = (sources.ROOT / path).read_text(encoding="utf-8")
     line = text[:_declared(block, text).start()].count("\n") + 1
-    yield from ("", f'### {block.name} {{ #autodiff.{block.name} data-toc-label="{block.name}" }}',
-                "", "```python", f"ad.{block.signature()}", "```", "",
-                f"[source](/{sources.page_of(path)}#L-{line}){{ .source }}", "",
-                sources.escaped(block.doc), "")
+    link = f"/{sources.page_of(path)}#L-{line}"
+    yield from _heading("autodiff", block.name, link, f"ad.{block.signature()}")
+    yield from (sources.escaped(block.doc), "")
     rows = [("formula", f"`{block.formula}`")] if block.formula else []
     rows += [("saves", _saves(block))]
     example = _example(block)

@@ -1,4 +1,4 @@
-"""Checks the built site as a browser would meet it: every link resolves, nothing comes from a network.
+"""Checks the built site: every link resolves, and nothing is loaded from a network.
 
     python docs/_tools/site_links.py build/site
 

@@ -20,6 +20,8 @@ import autodiff as ad
 DIRECTIVE = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)
 SHORT = {"autodiff": "ad", "benchmarks.costs": "benchmarks"}        # as users write it
 
+PLACE = {"node", "index", "dual"}   # a tensor's place on the tape: the engine's own fields
+
 
 def filled(markdown):
     """The page with its directives replaced by what they name."""
@@ -61,9 +63,10 @@ def _in_ops(owner, x):
 
 def members(cls):
     """{name: function or property} that a class itself defines for its users."""
-    return {n: x for n, x in vars(cls).items()
-            if not n.startswith("_") and (inspect.isroutine(x) or _is_attribute(x)
-                                          or isinstance(x, (classmethod, staticmethod)))}
+    own = PLACE if cls is ad.Tensor else ()
+    kinds = (classmethod, staticmethod)
+    return {n: x for n, x in vars(cls).items() if not n.startswith("_") and n not in own
+            and (inspect.isroutine(x) or _is_attribute(x) or isinstance(x, kinds))}
 
 
 def doc(x):

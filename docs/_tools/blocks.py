@@ -181,14 +181,26 @@ def _write(page, shown):
     page.write_text("\n".join(lines), encoding="utf-8")
 
 
-def check(page, write=False):
-    """Run one page in a fresh interpreter; returns (passed, what it said)."""
+def check(page, write=False, folder=None):
+    """Run one page in a fresh interpreter; returns (passed, what it said).
+
+    folder: where its code works and leaves its files; None for one that is gone afterwards.
+    """
+    if folder is None:
+        with tempfile.TemporaryDirectory() as folder:
+            return check(page, write, folder)
     flags = ["--inside", *(["--write"] if write else [])]
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run([sys.executable, __file__, *flags, str(Path(page).resolve())],
-                              cwd=folder, env=environment(), text=True, timeout=600,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run([sys.executable, __file__, *flags, str(Path(page).resolve())],
+                          cwd=folder, env=environment(), text=True, timeout=600,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return done.returncode == 0, done.stdout
+
+
+def written(page, linked):
+    """Those of the linked files that the code of the page writes: they are not in the repository."""
+    text = page.read_text(encoding="utf-8")
+    return [name for name in linked
+            if f'"{name}"' in text and not (page.parent / name).exists()]
 
 
 def main():

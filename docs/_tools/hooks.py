@@ -6,11 +6,13 @@ docstrings and from `ad.registry`.
 
 import logging
 import sys
+import tempfile
 from pathlib import Path
 
 from mkdocs.structure.files import File
 
 sys.path.insert(0, str(Path(__file__).parent))
+import blocks  # noqa: E402
 import reference  # noqa: E402
 import sources  # noqa: E402
 
@@ -24,7 +26,25 @@ def on_files(files, config):
     made |= {sources.page_of(path): sources.page(path) for path in sources.files()}
     for where, text in made.items():
         files.append(File.generated(config, where, content=text))
+    for page in Path(config.docs_dir).rglob("*.md"):
+        for where, content in _shown(page, Path(config.docs_dir)):
+            files.append(File.generated(config, where, content=content))
     return files
+
+
+def _shown(page, docs):
+    """(place in the site, bytes) of the files that a page's own code writes and the page links to."""
+    linked = [target for target, _ in sources.links_of(page.read_text(encoding="utf-8"))]
+    names = dict.fromkeys(blocks.written(page, linked))
+    if names:
+        with tempfile.TemporaryDirectory() as folder:
+            passed, said = blocks.check(page, folder=folder)
+            if not passed:
+                log.warning("%s: %s", page, said)
+                return
+            for name in names:
+                yield ((page.parent / name).relative_to(docs).as_posix(),
+                       Path(folder, name).read_bytes())
 
 
 def on_page_markdown(markdown, page, config, files):

@@ -44,8 +44,9 @@ globals()["bool"] = bool_
 
 
 def __getattr__(name):
-    """`study` is imported when it is first used: training does without pages and drawings."""
+    """`study`, imported when it is first used: training does without pages and drawings."""
     if name == "study":
         import importlib
         return importlib.import_module(".study", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .elsewhere import function_hint
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{function_hint(name)}")

@@ -10,6 +10,7 @@ import numbers
 import numpy as np
 
 from . import dtypes
+from .elsewhere import keyword_hint
 from .errors import ArgumentError, DtypeError, ValueRangeError
 
 
@@ -48,7 +49,8 @@ def parse(block, args, kwargs):
             inputs.append(value)
     values = tuple(given.pop(name, default) for name, default in attrs.items())
     if given:
-        raise ArgumentError(f"{block.name}: unexpected keyword {sorted(given)[0]!r}; the "
+        name = sorted(given)[0]
+        raise ArgumentError(f"{block.name}: unexpected keyword {name!r}{keyword_hint(name)}; the "
                             f"signature is {block.signature()}")
     return inputs, values
 

@@ -6,7 +6,7 @@ one table; NumPy's protocols are answered here.  Invariant: nothing here looks i
 
 import numpy as np
 
-from . import call, core, dtypes, interop
+from . import call, core, dtypes, elsewhere, interop
 from .errors import ArgumentError, DryRunError, DtypeError, GradientError, InPlaceError, ShapeError
 from .guard import cotangent, need_callable
 from .op import registry
@@ -41,6 +41,8 @@ def install():
             core.set_method(name, _method(block))
     for name, function in _METHODS.items():
         core.set_method(name, function)
+    for name in elsewhere.METHODS:
+        core.set_method(name, elsewhere.method(name))
 
 
 def _of_bools(call, short):
@@ -294,6 +296,10 @@ def _format(self, spec):
     return format(item(self), spec) if self.ndim == 0 and spec else repr(self)
 
 
+def _dir(self):
+    return [name for name in object.__dir__(self) if name not in elsewhere.METHODS]
+
+
 def _contains(self, value):
     value = call.as_array("in", value)
     if value.ndim:
@@ -314,4 +320,4 @@ _METHODS = {"backward": backward, "requires_grad_": requires_grad_, "register_ho
             "copy_": copy_, "fill_": fill_, "zero_": zero_, "transpose": transpose,
             "reshape": reshape_method, "T": property(_T), "mT": property(_mT),
             "float": _float, "double": _double, "long": _long,
-            "__format__": _format, "device": property(_device), **interop.METHODS}
+            "__dir__": _dir, "__format__": _format, "device": property(_device), **interop.METHODS}

@@ -140,6 +140,8 @@ cdef void forward(Problem* p, Py_ssize_t begin, Py_ssize_t end, int thread,
             if p.causal and j0 > i0 + rows - 1:
                 break
             columns = min(<Py_ssize_t>BLOCK_S, p.s - j0)
+            if p.causal:                        # no key after the block's last query
+                columns = min(columns, i0 + rows - j0)
             score(p, b, i0, rows, j0, columns, scores)
             for i in range(rows):
                 row = scores + i * columns
@@ -232,6 +234,8 @@ cdef void block(Problem* p, Py_ssize_t b, Py_ssize_t i0, Py_ssize_t j0, real* pr
     cdef real* row
     cdef real* slope
     cdef real scale = <real>L.fa[0], away
+    if p.causal:
+        columns = min(columns, i0 + rows - j0)
     score(p, b, i0, rows, j0, columns, prob)
     gemm(p.g.transposed, not p.v.transposed, rows, columns, p.ev, <real>1, g, p.g.ld, v, p.v.ld,
          <real>0, ds, columns)

@@ -3,7 +3,8 @@
 Follows the engine's rules of ownership: an output is freed after its last use unless a record
 saved it; saves go as the sweep leaves their record; a first gradient is borrowed, later ones are
 added in place where nobody else has it.  Invariant: bytes are those of real storages and shapes;
-what the tape does not know (scratch of kernels, variables that hold on to arrays) is left out.
+what the tape does not know (scratch of kernels, variables that hold on to arrays, the inputs that
+a schedule of checkpoints keeps for its blocks) is left out.
 """
 
 from dataclasses import dataclass, field
@@ -51,6 +52,7 @@ class Lifetimes:
         self.last = self.turn + len(steps)
         self._when = {r.serial: k for k, r in enumerate(trace.records, 1)}
         self._left = {s.node.serial: self.turn + 1 + k for k, s in enumerate(steps)}
+        self._entries = set()                   # of checkpoints: records that keep the arguments
         self._of = {}                           # (serial, output) -> Array, None for the base's
         self._base = {}                         # storage id -> bytes
         for leaf in trace.leaves:
@@ -101,8 +103,15 @@ class Lifetimes:
             self._of[record.serial, k] = array
 
     def _saves(self, record, step):
-        for slot, label, t in slots(record):
-            where = place_of(record, slot)
+        held = [(record, *save) for save in slots(record)]
+        entry = getattr(record.deferred, "entry", None)
+        if entry is not None and entry.serial not in self._entries:
+            # The first record of a checkpoint is the last that backward visits: it stands for
+            # the arguments, which go with it.
+            self._entries.add(entry.serial)
+            held += [(entry, *save) for save in slots(entry)]
+        for holder, slot, label, t in held:
+            where = place_of(holder, slot)
             if where is not None and where in self._of:
                 array = self._of[where]
             elif t.category not in TRANSIENT or t.storage_id in self.trace.constants:
@@ -125,8 +134,11 @@ class Lifetimes:
     def _backward(self, steps):
         node, index = self.trace.root
         pending = {(node.serial, index): self._gradient(node, index, self.turn)}
+        again = {}                              # checkpoint -> {storage id: Array}
         for k, step in enumerate(steps, self.turn + 1):
             node = step.node
+            if step.again:
+                self._again(step, again.setdefault(id(node.deferred), (k, {})), k)
             mine = [pending.pop((node.serial, j), None) for j in range(len(node.shapes))]
             if node.is_leaf:
                 self._finish(node, mine[0], k)
@@ -138,6 +150,16 @@ class Lifetimes:
             for array in mine:
                 if array is not None:
                     self._let_go(array, k)
+
+    def _again(self, step, segment, k):
+        """What a checkpoint computed again: there from its first step to the last that needs it."""
+        first, arrays = segment
+        for storage, (name, nbytes) in step.again.items():
+            if storage not in arrays:
+                label = f"{self.trace.name(step.node)}.{name}, again"
+                arrays[storage] = self._new("output", step.node, label, nbytes, first)
+                arrays[storage].saved_from = first
+            arrays[storage].last = k
 
     def _gradient(self, node, index, step, nbytes=None):
         name = f"gradient of {self.trace.name(node, index)}"

@@ -45,11 +45,13 @@ class Step:
     """A node that the sweep left: its finished gradients (None where none came), its rule.
 
     rule: in words, where an expression is missing; saved: name -> Value; results in order of the
-    inputs; storages: of the gradients, (storage id, bytes) or None.
+    inputs; storages: of the gradients, (storage id, bytes) or None; again: of what a checkpoint
+    computed again for it, {storage id: (name, bytes)}.
     """
     node: object
     gradients: list
     storages: list
+    again: dict = field(default_factory=dict)
     rule: str = ""
     saved: dict = field(default_factory=dict)
     results: list = field(default_factory=list)
@@ -115,6 +117,9 @@ class _Notes:
         while source.deferred is not None:
             source = source.deferred.twin(source)
         step.saved = {name: Value(t.numpy()) for name, t in flat_saves(source)}
+        if source is not record:
+            step.again = {t.storage_id: (name, t.storage_nbytes) for name, t in flat_saves(source)
+                          if t.category == "temporary"}
         numbers = {name: v.number for name, v in step.saved.items()}
         if len(step.gradients) == 1 and step.gradients[0] is not None:
             numbers["g"] = step.gradients[0].number

@@ -110,6 +110,44 @@ def test_saves_and_when_they_go(chain):
     assert "after   lets go of x (other records still need it), y (counts as input)" in lines
 
 
+@pytest.fixture
+def two_layers():
+    """x = [1, 2]; h = relu(x w1 + b1) = relu([2, -1]) = [2, 0]; out = h w2 = 6; loss = (6 - 5)^2.
+
+    By hand: dout = 2 (6 - 5) = 2; dw2 = h^T 2 = [4, 0]; dh = 2 w2^T = [6, 8]; relu lets the first
+    pass, so db1 = [6, 0] and dw1 = x^T [6, 0] = [[6, 0], [12, 0]].
+    """
+    values = {"w1": [[1.0, -1.0], [0.5, 1.0]], "b1": [0.0, -2.0], "w2": [[3.0], [4.0]]}
+    params = {n: ad.tensor(v, requires_grad=True) for n, v in values.items()}
+    x = ad.tensor([[1.0, 2.0]])
+    h = ad.relu(x @ params["w1"] + params["b1"])
+    return nn.functional.mse_loss(h @ params["w2"], ad.tensor([[5.0]])), params
+
+
+def test_two_layers_by_hand(two_layers):
+    loss, params = two_layers
+    lines = lines_of(explain(loss, names=params))
+    out, pre, product = (f"#{e.serial}" for e in [Tape.of(loss)[k] for k in (3, 1, 0)])
+    relu = f"#{Tape.of(loss)[2].serial}"
+    for line in [f"inputs  x = {product} = [[2, 1]];  y = b1 = [0, -2]",
+                 f"inputs  x = {pre} = [[2, -1]]",
+                 "output  float32[1, 2] [[2, 0]]",
+                 "output  float32[1, 1] [[6]]",
+                 "output  float32 1",
+                 f"d x = mse_backward(g, x, y, reduction) = g * 2 * (x - y) / n = [[2]]  -> {out}",
+                 f"d x = [[6, 8]]  -> {relu}",
+                 "d y = [[4], [0]]  -> w2",
+                 f"d x = relu_backward(g, out) = out > 0 ? g : 0 = [[6, 0]]  -> {pre}",
+                 "d y = g = [[6, 0]], summed over broadcast axes = [6, 0]  -> b1",
+                 "d y = [[6, 0], [12, 0]]  -> w1",
+                 "w1: leaf, finished: gradient [[6, 0], [12, 0]]",
+                 "b1: leaf, finished: gradient [6, 0]",
+                 "w2: leaf, finished: gradient [[4], [0]]"]:
+        assert line in lines, line
+    loss.backward()
+    np.testing.assert_array_equal(params["w1"].grad.numpy(), [[6, 0], [12, 0]])
+
+
 def test_mlp():
     rng = np.random.default_rng(0)
     params = {n: ad.parameter(rng.standard_normal(s))

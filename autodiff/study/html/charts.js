@@ -72,7 +72,7 @@ page.charts = (() => {
       chart.append(svg("line", { class: "axis", x1: x(mark.at), x2: x(mark.at), y1: top - 6, y2: height - bottom, "stroke-dasharray": "2 3" }));
     }
     for (const mark of options.axis || []) {
-      const anchor = mark.at < 0.34 ? "start" : mark.at > 0.66 ? "end" : "middle";
+      const anchor = mark.at > 0.85 ? "end" : "start";
       chart.append(svg("text", { x: left + mark.at * (width - left - right), y: height - 5, "text-anchor": anchor }, mark.text));
     }
     const cursor = svg("line", { class: "cursor", y1: top - 6, y2: height - bottom, x1: x(0), x2: x(0) });

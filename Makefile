@@ -38,7 +38,7 @@ bench: env
 # The documentation as a site in build/site: warnings are errors, every link is followed.
 # Search needs a server: python -m http.server -d build/site
 docs: $(VENV)/.docs
-	$(BIN)/python -m mkdocs build
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 	$(BIN)/python docs/_tools/site_links.py build/site
 
 $(VENV)/.docs: $(VENV)/.built

@@ -197,7 +197,7 @@ def check(page, write=False, folder=None):
 
 
 def written(page, linked):
-    """Those of the linked files that the code of the page writes: they are not in the repository."""
+    """Those of the linked files that the code of the page writes, so that none is kept here."""
     text = page.read_text(encoding="utf-8")
     return [name for name in linked
             if f'"{name}"' in text and not (page.parent / name).exists()]

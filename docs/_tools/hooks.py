@@ -33,7 +33,7 @@ def on_files(files, config):
 
 
 def _shown(page, docs):
-    """(place in the site, bytes) of the files that a page's own code writes and the page links to."""
+    """(place in the site, bytes) of the files that a page links to and its own code writes."""
     linked = [target for target, _ in sources.links_of(page.read_text(encoding="utf-8"))]
     names = dict.fromkeys(blocks.written(page, linked))
     if names:

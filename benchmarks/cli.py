@@ -31,6 +31,8 @@ COMMANDS = (
             "each kernel beside its NumPy twin and the machine's limit"),
     Command("scaling", "benchmarks.scaling",
             "how a step's time grows with batch, width, depth, length"),
+    Command("phone", "benchmarks.phone",
+            "a classifier at five widths: accuracy, latency, file, memory; what training cost"),
 )
 
 

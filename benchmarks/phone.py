@@ -1,0 +1,182 @@
+"""The phone table: one image classifier at five widths, what using it costs and what training did.
+
+Quality against the cost of use: accuracy, batch-1 latency on one thread (median and 99th
+percentile), bytes of the file, peak bytes of a prediction; beside them what training cost.
+Invariant: the figures of use are those of the frozen model, the one that would be shipped.
+"""
+
+import json
+import os
+import tempfile
+import textwrap
+import time
+
+import autodiff as ad
+import nn
+
+from . import machine, measure
+from .cli import UsageError
+from .train import fit
+from .units import BYTES, FLOPS, TIMES, figure, quantity
+
+SCHEMA = "autodiff.phone/1"
+WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
+BASE = {"cnn": ((16, 32), 64), "fashion": ((16, 32), 64)}      # channels, hidden units at width 1
+WORDS = """\
+Energy is not measured; floating-point operations and bytes moved stand in for it, and latency on \
+one thread is this machine's, not a phone's. Training runs elsewhere: on a server or a GPU, once, \
+where memory for activations, gradients and optimizer state is at hand and a plug feeds it. The \
+phone gets the file. It never sees a gradient; what it pays, again and again, is one forward pass: \
+so only inference must be efficient there, and the width is chosen by what a prediction costs, not \
+by what training did."""
+
+
+def add_arguments(parser):
+    """Options of `phone`."""
+    parser.add_argument("--full", action="store_true",
+                        help="on Fashion-MNIST (where installed) rather than the digits")
+    parser.add_argument("--repetitions", type=int, default=2000, metavar="N",
+                        help="predictions timed at each width (default: 2000)")
+    parser.add_argument("--json", metavar="FILE", help="write the figures here")
+
+
+def run(args):
+    """Train, freeze, measure, print; returns 0."""
+    from .workloads import WORKLOADS
+    if args.repetitions < 100:
+        raise UsageError(f"--repetitions {args.repetitions}: a 99th percentile needs at least 100")
+    name = "fashion" if args.full else "cnn"
+    found = measure_widths(WORKLOADS[name], *BASE[name], repetitions=args.repetitions)
+    report = {"schema": SCHEMA, "machine": machine.state(), "workload": name, "rows": found}
+    print(describe(report))
+    if args.json:
+        with open(args.json, "w") as f:
+            json.dump(report, f, indent=1)
+    return 0
+
+
+def measure_widths(workload, channels, hidden, widths=WIDTHS, repetitions=2000, **options):
+    """One row for each width: a list of dicts; `options` override the workload's own.
+
+    Seconds, bytes and counts without scaling; "latency" holds p50 and p99 in seconds.
+    """
+    rows, frozen = [], []
+    for width in widths:
+        sizes = {"channels": tuple(max(1, round(c * width)) for c in channels),
+                 "hidden": max(1, round(hidden * width))}
+        row, model = _train(workload(**sizes, **options))
+        rows.append({"width": width, **sizes, **row})
+        frozen.append(model)
+    x = next(iter(workload(**options).loader(seed=0)))[0][:1]
+    for row, model in zip(rows, frozen, strict=True):
+        row.update(_use(model, x))
+    for row, seconds in zip(rows, _latencies(frozen, x, repetitions), strict=True):
+        row["latency"] = seconds
+    return rows
+
+
+def _train(workload):
+    """What training cost, how good it got, and the frozen model."""
+    model, seconds, _ = fit(workload, seed=0)
+    quality = workload.evaluate(model)["accuracy"]
+    baseline = {c: n for c, n in measure.live_bytes().items()}
+    x, y = (t.numpy() for t in next(iter(workload.loader(seed=0))))
+    own = {c: sum(p.nbytes for p in model.parameters()) if c == "parameter" else 0
+           for c in baseline}
+    step = measure.Step(workload, model, workload.optimizer(model), x, y)
+    step.train_mode()
+    step.run()              # from here on the optimizer has its state
+    without = {c: baseline[c] - own[c] for c in baseline}
+    peak = measure.peak_bytes(step.run, without)["total"]
+    flops = sum(measure.flops(step.run).values()) * workload.total_steps
+    return {"accuracy": quality, "parameters": sum(p.size for p in model.parameters()),
+            "training": {"seconds": seconds, "steps": workload.total_steps, "flops": flops,
+                         "peak_bytes": peak}}, nn.freeze(model)
+
+
+def _use(model, x):
+    """File bytes, peak bytes (parameters and input too) and operations of one prediction."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.safetensors")
+        nn.save(model, path)
+        file_bytes = os.path.getsize(path)
+
+    def predict():
+        with ad.no_grad():
+            return model(x)
+    predict()
+    before = measure.live_bytes()
+    peak = measure.peak_bytes(predict, before)["total"]     # what the call adds
+    parameters = sum(t.nbytes for t in model.state_dict().values())
+    return {"file_bytes": file_bytes, "peak_bytes": parameters + x.nbytes + peak,
+            "flops": sum(measure.flops(predict).values())}
+
+
+def _latencies(models, x, repetitions):
+    """[{"p50", "p99"}] in seconds: every model in turn, on one thread, one image at a time."""
+    threads = ad.get_num_threads()
+    seconds = [[] for _ in models]
+    clock = time.perf_counter
+    ad.set_num_threads(1)
+    try:
+        with ad.no_grad():
+            for k in range(repetitions + 20):
+                for model, times in zip(models, seconds, strict=True):
+                    start = clock()
+                    model(x)
+                    spent = clock() - start
+                    if k >= 20:                             # the first ones warm up
+                        times.append(spent)
+    finally:
+        ad.set_num_threads(threads)
+    return [{"p50": _percentile(s, 0.50), "p99": _percentile(s, 0.99)} for s in seconds]
+
+
+def _percentile(values, part):
+    """The smallest value that `part` of the values do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * int(100 * part) // 100) - 1)]
+
+
+def describe(report):
+    """The table, the balance in one sentence, and what is not measured: text of 100 columns."""
+    head = (f"{'width':>5} {'accuracy':>8} {'param':>8} | {'p50':>8} {'p99':>8} {'file':>8} "
+            f"{'peak':>8} {'FLOP':>6} | {'train':>6} {'steps':>6} {'FLOP':>6} {'peak':>8}")
+    lines = [machine.describe(report["machine"]), "",
+             "one prediction, one thread, frozen model (middle); training it (right)", head,
+             "-" * len(head)]
+    for r in report["rows"]:
+        t = r["training"]
+        lines.append(
+            f"{r['width']:5g} {100 * r['accuracy']:6.1f} % {r['parameters']:8,d} | "
+            f"{_short(r['latency']['p50'], TIMES):>8} {_short(r['latency']['p99'], TIMES):>8} "
+            f"{_short(r['file_bytes'], BYTES):>8} {_short(r['peak_bytes'], BYTES):>8} "
+            f"{_letter(r['flops']):>6} | {_short(t['seconds'], TIMES):>6} {t['steps']:6,d} "
+            f"{_letter(t['flops']):>6} {_short(t['peak_bytes'], BYTES):>8}")
+    return "\n".join([*lines, "", textwrap.fill(_balance(report["rows"]), 100), "",
+                      textwrap.fill(WORDS, 100)])
+
+
+def _short(value, units):
+    number, unit = quantity(value, units).split(" ")
+    return f"{number} {unit}"
+
+
+def _letter(count):
+    """Operations with the unit's letter alone: '1.2M'."""
+    number, unit = quantity(count, FLOPS).split(" ")
+    return number + unit.removesuffix("FLOP")
+
+
+def _balance(rows):
+    """What the widest model buys over the narrowest, and for how much."""
+    a, b = rows[0], rows[-1]
+    gained = 100 * (b["accuracy"] - a["accuracy"])
+
+    def ratio(key):
+        return figure(b[key] / a[key])
+    return (f"From width {a['width']:g} to {b['width']:g}: {gained:+.1f} points of accuracy for "
+            f"{figure(b['latency']['p50'] / a['latency']['p50'])} times the latency, "
+            f"{ratio('file_bytes')} times the file and {ratio('peak_bytes')} times the memory of a "
+            f"prediction; training took {figure(b['training']['flops'] / a['training']['flops'])} "
+            "times the arithmetic, once.")

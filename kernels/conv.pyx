@@ -28,6 +28,7 @@ cdef enum:
     PARTIAL = 1 << 20           # elements of all partial weight gradients (ops/conv.py)
     LANES = 16
     FEW = 16                    # output channels that do not fill half a panel
+    FEW_TAPS = 16               # sums too short to pay for the turn of a tile into planes
     NARROW = 4                  # columns of the output that do not fill half the registers
     COPY = 1 << 18              # bytes of a thread's padded copy, where that holds a row
 
@@ -254,7 +255,8 @@ cdef bint goes_direct(Conv* v, Direct* s, Launch* L, bint back) noexcept nogil:
             v.kg, v.OH, v.OW, v.cg, v.H, v.W
         d.ph, d.pw = v.dh * (v.KH - 1) - v.ph, v.dw * (v.KW - 1) - v.pw
         s.x, s.out = v.out, v.x
-    if d.outs < FEW or d.columns < NARROW or d.channels == 0 or d.ph < 0 or d.pw < 0 or v.unit:
+    if (d.outs < FEW or d.columns < NARROW or d.channels * v.KH * v.KW < FEW_TAPS or d.ph < 0
+            or d.pw < 0 or v.unit):
         return False
     s.group = panels_room(d.channels * v.KH * v.KW, d.outs)
     s.panels = panels_of(d.outs, size)

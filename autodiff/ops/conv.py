@@ -94,7 +94,7 @@ def scratch_bytes(x, weight, out, dtype, threads):
 
 
 PANEL = 32              # channels of packed weights that lie together, at most (kernels/panels.h)
-FEW, NARROW, COPY = 16, 4, 1 << 18      # as in kernels/conv.pyx
+FEW, FEW_TAPS, NARROW, COPY = 16, 16, 4, 1 << 18        # as in kernels/conv.pyx
 
 
 def direct_bytes(channels, outs, columns, kernel, stride, dilation, groups, dtype, threads):
@@ -104,7 +104,7 @@ def direct_bytes(channels, outs, columns, kernel, stride, dilation, groups, dtyp
     a padded copy of the rows that some rows of the output read.
     """
     unit = tuple(kernel) == (1, 1) and tuple(stride) == (1, 1)
-    if not channels or outs < FEW or columns < NARROW or unit:
+    if channels * prod(kernel) < FEW_TAPS or outs < FEW or columns < NARROW or unit:
         return 0
     packed = groups * -(-outs // PANEL) * PANEL * channels * prod(kernel) * dtype.itemsize
     wide = (columns - 1) * stride[1] + (kernel[1] - 1) * dilation[1] + 1

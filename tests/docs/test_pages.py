@@ -16,7 +16,7 @@ import autodiff as ad
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted(p for p in DOCS.rglob("*.md") if "_tools" not in p.parts)
+PAGES = [ROOT / "README.md", *sorted(p for p in DOCS.rglob("*.md") if "_tools" not in p.parts)]
 LESSONS = [p for p in PAGES if p.parent.name == "lessons" and p.name != "index.md"]
 
 sys.path.insert(0, str(DOCS / "_tools"))

@@ -35,6 +35,7 @@ def add_arguments(parser):
                                                        "it instead of the tables)")
     parser.add_argument("--trace", metavar="FILE",
                         help="also write a step as a Chrome/Perfetto trace")
+    parser.add_argument("--html", metavar="FILE", help="also write the report as one HTML page")
     parser.add_argument("--plots", metavar="DIR", help="also draw plots into this folder")
     parser.add_argument("--svg", action="store_true", help="plots as SVG rather than PNG")
 
@@ -65,6 +66,8 @@ def _run(args):
     if args.trace:
         from .trace import trace
         print(f"written: {trace(args.trace, *subject)}")
+    if args.html:
+        print(f"written: {report.page(args.html)}")
     if args.plots:
         _need_matplotlib()
         print("written: " + ", ".join(report.plots(args.plots, "svg" if args.svg else "png")))
@@ -73,8 +76,9 @@ def _run(args):
 
 def _only_growth(args):
     """Curves of the built-in families, without a model."""
-    if args.trace or args.plots:
-        raise UsageError("--trace and --plots need a model: my_module:build or --workload NAME")
+    if args.trace or args.html or args.plots:
+        raise UsageError("--trace, --html and --plots need a model: my_module:build or "
+                         "--workload NAME")
     from . import report, schema
     curves = [_growth(args, over, None, None) for over in args.growth]
     data = {"schema": schema.GROWTH_NAME, "growth": curves}

@@ -9,6 +9,7 @@ import pathlib
 from autodiff.study import html_page, write_page
 
 from ..tables import BYTES, FLOPS, TIMES, figure, quantity, times
+from .errors import ReportError
 from .observe import PHASES
 
 FOLDER = pathlib.Path(__file__).with_name("html")
@@ -21,7 +22,7 @@ FIELDS = ("created", "machine", "rates", "model", "phases", "multiples", "ledger
 def page(report, path):
     """Write the page of a cost report (a CostReport or its data); returns the path as text.
 
-    Written whole or not at all; OSError where it cannot be.
+    Written whole or not at all. Raises ReportError where it cannot be written.
     """
     data = report.to_dict() if hasattr(report, "to_dict") else dict(report)
     shown = {name: data[name] for name in FIELDS}
@@ -29,8 +30,11 @@ def page(report, path):
     shown["arrays"] = data["saved"]["arrays"][:ARRAYS]
     shown["texts"] = {name: text(data) for name, text in TEXTS.items()}
     shown["title"] = f"What training {data['model']['name']} costs over using it"
-    return write_page(path, html_page(shown["title"], shown, [_part("cost.css")],
-                                      [_part(name) for name in SCRIPTS]))
+    found = html_page(shown["title"], shown, [_part("cost.css")], [_part(n) for n in SCRIPTS])
+    try:
+        return write_page(path, found)
+    except OSError as error:
+        raise ReportError(f"the page cannot be written to {path}: {error.strerror}") from error
 
 
 def _part(name):

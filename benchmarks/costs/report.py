@@ -16,7 +16,7 @@ class CostReport:
     """What training a model costs over using it; made by `benchmarks.cost`.
 
     print(report), report["multiples"]["step"], report.to_dict(), report.save("cost.json"),
-    report.trace("trace.json"), report.plots("folder").
+    report.trace("trace.json"), report.plots("folder"), report.page("cost.html").
     """
 
     def __init__(self, data):
@@ -49,6 +49,11 @@ class CostReport:
         """Draw memory, layers and growth as files in `folder`; returns their paths."""
         from . import figures
         return figures.draw(self._data, folder, form)
+
+    def page(self, path):
+        """Write the report as one self-contained HTML page; returns the path."""
+        from .page import page
+        return page(self, path)
 
     def add(self, curve):
         """Add a growth curve (see `growth`) to the report; returns the report."""

@@ -9,6 +9,8 @@ import pytest
 import autodiff as ad
 import benchmarks
 import nn
+from benchmarks.cli import main
+from benchmarks.costs import ReportError
 from benchmarks.costs.page import TEXTS, page
 from benchmarks.tables import BYTES, quantity, times
 
@@ -47,8 +49,9 @@ def test_one_file_that_holds_the_data(report, tmp_path):
     held = json.loads(re.search(r'id="data">(.*?)</script>', found, re.S)[1])
     assert held["phases"] == report["phases"] and held["layers"] == report["layers"]
     assert "default-src 'none'" in found
-    with pytest.raises(FileNotFoundError):
-        page(report, tmp_path / "nowhere" / "cost.html")
+    assert report.page(tmp_path / "again.html") == str(tmp_path / "again.html")
+    with pytest.raises(ReportError, match="cannot be written to .*nowhere"):
+        report.page(tmp_path / "nowhere" / "cost.html")
 
 
 def test_names_cannot_become_markup(report, tmp_path):
@@ -56,3 +59,12 @@ def test_names_cannot_become_markup(report, tmp_path):
     data["model"]["name"] = "</script><img src=x>"
     page(data, tmp_path / "cost.html")
     assert "<img" not in (tmp_path / "cost.html").read_text("utf-8")
+
+
+def test_from_the_command(tmp_path, capsys):
+    target = str(tmp_path / "cost.html")
+    assert main(["cost", "--workload", "mlp", "--seconds", "0", "--html", target]) == 0
+    assert f"written: {target}" in capsys.readouterr().out
+    assert "What training mlp costs over using it" in (tmp_path / "cost.html").read_text("utf-8")
+    assert main(["cost", "--growth", "batch", "--html", target]) == 2
+    assert "need a model" in capsys.readouterr().err

@@ -4,6 +4,7 @@ Invariant: only one process works at a time, and none starts before the one befo
 rest (its threads use no processor), so that engines that spin while idle do not slow the others.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -22,6 +23,7 @@ STEPS = 3                       # training steps whose losses must agree
 TOLERANCE = 1e-3                # of the largest number: float32 sums in another order
 ROUNDS, FEWEST = 10, 3
 LEAST = 2                       # repetitions of a block
+MEMORY = ("autodiff", "eager", "jax", "ort")    # engines whose peaks are taken
 
 
 class WorkerError(RuntimeError):
@@ -29,7 +31,7 @@ class WorkerError(RuntimeError):
 
 
 class Process:
-    """The parent's end of a worker; `seconds`: from its start to the first result."""
+    """The parent's end of a worker."""
 
     def __init__(self, engine, row, threads, miniature=False, cache=None):
         self.engine, self.row = engine, row
@@ -74,15 +76,19 @@ class Process:
             before = now
 
     def close(self):
-        self.child.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.child.stdin.close()
         self.child.stdout.close()
         self.child.wait()
         self.log.close()
 
 
 def run(row, engines, threads, seconds, miniature=False, memory=True, say=lambda text: None):
-    """Measure one workload: {"engines": {name: {...}}, "notes": [...]}; see schema in table.py.
+    """Measure one workload: {"engines": {name: figures}, "notes": [what went wrong, ...]}.
 
+    figures: "version"; "first": {"mode", "seconds" from the process's start to the first result};
+    by mode {"median", "q1", "q3", "repetitions", "rounds": their medians, "faults" a repetition},
+    "MODE_error" to the first engine's numbers, and "memory": {mode: see Worker.memory}.
     seconds: for the repetitions of each mode, shared by the engines.
     """
     found, notes, open_ = {}, [], {}
@@ -160,9 +166,6 @@ def _rounds(mode, able, found, seconds):
                              "repetitions": sum(map(len, times[name])),
                              "rounds": [float(np.median(t)) for t in times[name]],
                              "faults": float(np.median(faults[name]))}
-
-
-MEMORY = ("autodiff", "eager", "jax", "ort")
 
 
 def _memory(name, row, threads, miniature, cache, found, notes):

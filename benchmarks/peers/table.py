@@ -9,14 +9,14 @@ from .engines import ENGINES
 from .rows import INFER, MODES, ROWS, TRAIN
 
 OURS = "autodiff"
-# A peer's memory beside which of our two figures: counted beside counted, resident beside resident.
-COUNTED, RESIDENT = "counted", "resident"
+NAMES = {INFER: "inference", TRAIN: "a training step"}
+COUNTED, RESIDENT = "counted", "resident"       # a peer's peak is set beside ours of the same kind
 
 
 def markdown(report):
-    """Two tables of all workloads, then one of each."""
+    """A table of all workloads for each mode, then one of each workload."""
     rows = report["rows"]
-    parts = [_times(rows), _memory(rows)]
+    parts = [f"**{name}**\n\n{_overview(rows, mode)}" for mode, name in NAMES.items()]
     parts += [_details(name, row) for name, row in rows.items()]
     parts.append(_machine(rows))
     return "\n\n".join(parts)
@@ -59,40 +59,27 @@ def limit(name, rows, mode):
                moved / max(roofline.stream_rate(r, moved) for r in rates))
 
 
-def _times(rows):
-    head = ["workload"] + [f"{mode}: {what}" for mode in ("inference", "training")
-                           for what in ("ours ms", "best peer ms", "ahead", "limit ms", "÷ limit")]
+def _overview(rows, mode):
+    head = ["workload", "ours ms", "best peer ms", "ahead", "limit ms", "÷ limit",
+            "peak MB, counted: ours / JAX", "resident: ours / PyTorch"]
     lines = []
     for name, row in rows.items():
-        cells = [ROWS[name].title]
-        for mode in MODES:
-            ours, peer = row["engines"].get(OURS, {}).get(mode), best_peer(row, mode)
-            bound, ahead = limit(name, rows, mode), ratio(row, mode)
-            cells += [_ms(ours and ours["median"]),
-                      f"{_ms(peer[1])} {ENGINES[peer[0]].title}" if peer else "-",
-                      f"{ahead:.2f}x" if ahead else "-", _ms(bound),
-                      f"{ours['median'] / bound:.2f}" if bound and ours else ""]
-        lines.append(cells)
-    return _table(head, lines)
-
-
-def _memory(rows):
-    head = ["peak, MB: ours / peer", "inference: counted / JAX", "resident / PyTorch",
-            "resident / ONNX Runtime", "training: counted / JAX", "resident / PyTorch"]
-    lines = []
-    for name, row in rows.items():
-        cells = [name]
-        for mode, peers in ((INFER, ("jax", "eager", "ort")), (TRAIN, ("jax", "eager"))):
-            pairs = {pair[0]: pair for pair in memory_pairs(row, mode)}
-            cells += [f"{_mb(pairs[p][3])} / {_mb(pairs[p][2])}" if p in pairs else "-"
-                      for p in peers]
-        lines.append(cells)
+        ours, peer = row["engines"].get(OURS, {}).get(mode), best_peer(row, mode)
+        bound, ahead = limit(name, rows, mode), ratio(row, mode)
+        pairs = {pair[0]: pair for pair in memory_pairs(row, mode)}
+        lines.append([
+            name, _ms(ours and ours["median"]),
+            f"{_ms(peer[1])} {ENGINES[peer[0]].title}" if peer else "-",
+            f"{ahead:.2f}x" if ahead else "-", _ms(bound),
+            f"{ours['median'] / bound:.2f}" if bound and ours else "-",
+            *(f"{_mb(pairs[p][3])} / {_mb(pairs[p][2])}" if p in pairs else "-"
+              for p in ("jax", "eager"))])
     return _table(head, lines)
 
 
 def _details(name, row):
     head = ["engine", "inference ms", "quartiles", "÷ ours", "training ms", "quartiles", "÷ ours",
-            "first result s", "page faults a step"]
+            "first result s", "page faults", "peak MB"]
     lines = []
     ours = row["engines"].get(OURS, {})
     for key, engine in row["engines"].items():
@@ -102,15 +89,22 @@ def _details(name, row):
             cells += [_ms(t["median"]), f"{_ms(t['q1'])} - {_ms(t['q3'])}",
                       f"{t['median'] / ours[mode]['median']:.2f}" if mode in ours else "-"] \
                 if t else ["-", "", ""]
-        first = engine["first"]
-        steady = engine.get(TRAIN) or engine.get(INFER)
+        first, steady = engine["first"], engine.get(TRAIN) or engine.get(INFER)
         cells += [f"{first['seconds']:.2f}" + ("" if first["mode"] == TRAIN else " (inference)"),
-                  f"{steady['faults']:.3g}" if steady else "-"]
+                  f"{steady['faults']:.3g}" if steady else "-",
+                  "; ".join(_peaks(engine, kind) for kind in (COUNTED, RESIDENT)
+                            if _peaks(engine, kind)) or "-"]
         lines.append(cells)
     text = f"**{name}**: {ROWS[name].title}\n\n{_table(head, lines)}"
     if row["missing"]:
         text += f"\n\nNot installed: {', '.join(row['missing'])}."
     return "\n\n".join([text, *row["notes"]])
+
+
+def _peaks(engine, kind):
+    """'counted 3.1, 9.5': of inference and of training."""
+    found = [m[kind] for m in engine.get("memory", {}).values() if m and m.get(kind) is not None]
+    return f"{kind} {', '.join(map(_mb, found))}" if found else ""
 
 
 def _machine(rows):

@@ -10,6 +10,7 @@ In a page,
   ```output                 is what the block before it prints; `...` stands for anything, and a
                             number may differ by one in its last place
   <!-- not run: why -->     on the line before a block leaves it alone
+  <!-- within 10 %: why -->     before an output block allows its fractions that much
 An exception is part of the output, as its last line `ShapeError: ...`, and fails where no output
 block follows.  Invariant: each page runs in an interpreter of its own, so record numbers and
 random draws are those of a reader who types it in.
@@ -31,6 +32,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^( *)(`{3,})(\w+)?(.*)$")
 REASON = re.compile(r"^\s*<!-- not run: (.+) -->\s*$")
+WITHIN = re.compile(r"^\s*<!-- within (\d+) %: .+ -->\s*$")
 NUMBER = r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?"
 
 
@@ -45,6 +47,7 @@ class Block:
     indent: str
     skipped: str | None         # why it is not run
     output: "Block" = None      # the output block right after it
+    within: float = 0.0         # of an output block: how far fractions may be off, relatively
 
 
 def blocks(page):
@@ -66,7 +69,9 @@ def blocks(page):
         block = Block(language or "", title and title[1], text, start, end, indent,
                       why and why[1])
         if block.language == "output":
-            between = "".join(lines[found[-1].end + 1:k]).strip() if found else "?"
+            between = [s for s in lines[found[-1].end + 1:k] if s.strip()] if found else ["?"]
+            if between and WITHIN.match(between[-1]):
+                block.within = int(WITHIN.match(between.pop())[1]) / 100
             if between:
                 raise SystemExit(f"line {k + 1}: an output block needs its code right before it")
             found[-1].output = block
@@ -76,8 +81,8 @@ def blocks(page):
     return found
 
 
-def agrees(expected, got):
-    """Whether the output that a page shows is what came."""
+def agrees(expected, got, within=0.0):
+    """Whether the output that a page shows is what came; within: see Block."""
     expected, got = _tidy(expected), _tidy(got)
     if expected == got:
         return True
@@ -93,20 +98,22 @@ def agrees(expected, got):
         else:
             pattern += re.escape(word)
     match = re.fullmatch(pattern, got, re.DOTALL)
-    return match is not None and all(map(_close, numbers, match.groups()))
+    return match is not None and all(_close(a, b, within)
+                                     for a, b in zip(numbers, match.groups(), strict=True))
 
 
 def _tidy(text):
     return "\n".join(line.rstrip() for line in text.strip("\n").split("\n"))
 
 
-def _close(shown, came):
-    """Equal counts; equal fractions within one in the last place shown."""
+def _close(shown, came, within):
+    """Equal counts; equal fractions within one in the last place shown, or as far as allowed."""
     shown, came = shown.replace(",", ""), came.replace(",", "")
     digits, _, exponent = shown.partition("e")
     places = len(digits.partition(".")[2])
     unit = 10.0 ** (int(exponent or 0) - places) if places else 0.0
-    return abs(float(shown) - float(came)) <= 1.01 * unit
+    allowed = max(1.01 * unit, within * abs(float(shown)) if places else 0.0)
+    return abs(float(shown) - float(came)) <= allowed
 
 
 def run(page, folder, write=False):
@@ -133,8 +140,11 @@ def run(page, folder, write=False):
             if error:
                 failures.append(f"{where}: {error}\n{got}")
                 break
-        elif not (_tidy(block.output.text) == _tidy(got) if write and "..." not in block.output.text
-                  else agrees(block.output.text, got)):
+            continue
+        same = agrees(block.output.text, got, block.output.within)
+        if write and "..." not in block.output.text:
+            same = _tidy(block.output.text) == _tidy(got)       # the last places as well
+        if not same:
             shown[block.output.start] = (block.output, got)
             failures.append(f"{where}: the page shows\n{block.output.text}\nwhat came is\n{got}")
     if write and shown:

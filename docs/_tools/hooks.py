@@ -5,8 +5,10 @@ docstrings and from `ad.registry`.
 """
 
 import logging
+import re
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 from mkdocs.structure.files import File
@@ -16,6 +18,7 @@ import blocks  # noqa: E402
 import reference  # noqa: E402
 import sources  # noqa: E402
 
+ERROR = re.compile(r"^\w+Error: .{90,}$", re.MULTILINE)     # a long message in an output block
 log = logging.getLogger("mkdocs.hooks.autodiff")
 
 
@@ -53,6 +56,7 @@ def on_page_markdown(markdown, page, config, files):
     if path.startswith("source/"):
         return markdown
     folder = Path(".") if path == "architecture.md" else Path("docs", path).parent
+    markdown = ERROR.sub(lambda m: textwrap.fill(m[0], 96, subsequent_indent="  "), markdown)
     try:
         return reference.filled(sources.rewritten(markdown, folder))
     except sources.BrokenLink as error:

@@ -15,7 +15,7 @@ from mkdocs.structure.files import File
 
 sys.path.insert(0, str(Path(__file__).parent))
 import blocks  # noqa: E402
-import reference  # noqa: E402
+import directives  # noqa: E402
 import sources  # noqa: E402
 
 ERROR = re.compile(r"^\w+Error: .{90,}$", re.MULTILINE)     # a long message in an output block
@@ -58,7 +58,7 @@ def on_page_markdown(markdown, page, config, files):
     folder = Path(".") if path == "architecture.md" else Path("docs", path).parent
     markdown = ERROR.sub(lambda m: textwrap.fill(m[0], 96, subsequent_indent="  "), markdown)
     try:
-        return reference.filled(sources.rewritten(markdown, folder))
+        return directives.filled(sources.rewritten(markdown, folder))
     except sources.BrokenLink as error:
         log.warning("%s: %s", path, error)
         return markdown

@@ -24,6 +24,8 @@ blocks = importlib.import_module("blocks")
 pytest.importorskip("pygments")
 sources = importlib.import_module("sources")
 reference = importlib.import_module("reference")
+operations = importlib.import_module("operations")
+directives = importlib.import_module("directives")
 
 compiled = pytest.mark.skipif(ad.core.name == "plain", reason="pages show the compiled core")
 
@@ -51,7 +53,7 @@ def test_the_code_of_a_page_prints_what_it_shows(page):
 @functools.cache
 def anchors(page):
     """The anchors of a page of Markdown: its headings, and the ids that it gives itself."""
-    text = reference.filled(page.read_text(encoding="utf-8"))
+    text = directives.filled(page.read_text(encoding="utf-8"))
     found = set(re.findall(r"\{[^}\n]*#([\w.-]+)", text))
     for line in sources.without_code(text).split("\n"):
         if line.startswith("#"):
@@ -120,8 +122,8 @@ def test_the_tape_in_60_lines_has_60_lines():
 # The reference ------------------------------------------------------------------------------------
 
 MODULES = sorted({name for page in PAGES for name in
-                  reference.DIRECTIVE.findall(page.read_text(encoding="utf-8"))
-                  if name not in ("operations", "autodiff.Tensor")})
+                  directives.DIRECTIVE.findall(page.read_text(encoding="utf-8"))
+                  if name not in directives.PAGES and name != "autodiff.Tensor"})
 
 
 @compiled
@@ -132,7 +134,7 @@ def test_public_names_say_what_they_are(name):
 
 @compiled
 def test_every_operation_has_its_place_on_the_page():
-    text = "\n".join(reference.operations())
+    text = "\n".join(operations.operations())
     for name in ad.registry:
         assert len(re.findall(rf"{{ #autodiff\.{name}[ }}]", text)) == 1, name
 

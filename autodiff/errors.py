@@ -70,5 +70,9 @@ class NonFiniteError(AutodiffError, ArithmeticError):
     """Anomaly mode met a NaN or an infinity."""
 
 
+class SavedBytesError(AutodiffError, AssertionError):
+    """More bytes are kept for backward than a test allows."""
+
+
 class GradcheckError(AutodiffError, AssertionError):
     """An analytic derivative does not agree with the finite difference."""

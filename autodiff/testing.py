@@ -8,6 +8,7 @@ values; nothing is compared without an absolute and a relative tolerance.
 import numpy as np
 
 from . import call, core
+from .bounds import max_saved_bytes  # noqa: F401
 from .errors import ArgumentError, GradcheckError
 from .forward import jvp
 from .guard import need_callable, need_tensors

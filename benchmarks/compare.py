@@ -1,8 +1,9 @@
 """Two reports of `autodiff cost` or `autodiff bench`: what moved from the first to the second.
 
 Counts (bytes, operations) compare exactly.  A time has moved where the two differ by more than a
-run differs from itself: the measured noise, see `Quantity`.  Exit status: 0 where nothing moved, 1
-where something did, 2 where the reports cannot be compared.
+run differs from itself (the measured noise, see `Quantity`), both as they stand and with the pace
+of the machine taken out, which each report of cost measures by a piece of fixed work.  Exit status:
+0 where nothing moved, 1 where something did, 2 where the reports cannot be compared.
 """
 
 from typing import NamedTuple
@@ -73,7 +74,8 @@ def compare(a, b):
     kind = _kind(a)
     kind.fit(a, b)
     first, second = kind.quantities(a), kind.quantities(b)
-    lines = [Moved(name, first[name], second[name], verdict(first[name], second[name]))
+    pace = _pace(a, b, notes)
+    lines = [Moved(name, first[name], second[name], verdict(first[name], second[name], pace))
              for name in first if name in second]
     for one, other, which in ((first, second, "first"), (second, first, "second")):
         missing = [name for name in one if name not in other]
@@ -83,11 +85,25 @@ def compare(a, b):
     return lines, notes
 
 
-def verdict(a, b):
-    """What became of one quantity."""
+def verdict(a, b, pace=1.0):
+    """What became of one quantity; pace: how much slower the machine was in the second."""
     if a.low is None:
         return "equal" if a.value == b.value else "moved"
-    return "moved" if a.high < b.low or b.high < a.low else "not distinguishable"
+    slower = a.high < min(b.low, b.low / pace)
+    faster = a.low > max(b.high, b.high / pace)
+    return "moved" if slower or faster else "not distinguishable"
+
+
+def _pace(a, b, notes):
+    """Time of the yardstick in b over that in a; 1 where they do not compare."""
+    if "yardstick" not in a or "yardstick" not in b \
+            or a["phases"]["inference"]["flops"] != b["phases"]["inference"]["flops"]:
+        return 1.0              # its work is that of the pass
+    pace = b["yardstick"]["median"] / a["yardstick"]["median"]
+    if abs(pace - 1) > 0.05:
+        notes.append(f"the machine took {figure(pace)} times as long for the same work in the "
+                     "second report: times within that factor are not told apart")
+    return pace
 
 
 def timed(timing):

@@ -36,6 +36,13 @@ class Timing:
         blocks = tuple(float(np.median(part)) for part in parts)
         return cls(float(median), float(q1), float(q3), len(seconds), blocks)
 
+    @classmethod
+    def merged(cls, parts):
+        """One Timing of several of the same thing: medians of theirs, each a block."""
+        median, q1, q3 = (float(np.median([getattr(p, what) for p in parts]))
+                          for what in ("median", "q1", "q3"))
+        return cls(median, q1, q3, sum(p.rounds for p in parts), tuple(p.median for p in parts))
+
     def to_dict(self):
         """As it stands in the report file."""
         return asdict(self)

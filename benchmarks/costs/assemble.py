@@ -29,7 +29,7 @@ def report(model, batch, loss, optimizer=None, *, name=None, steps=None, seconds
             subject.trainer().check()
         reconciled, measured = _measured(subject)
         rates = roofline.rates()
-        times = timing.measure(subject, seconds, tick)
+        times = timing.measure(subject, measured["inference"], seconds, tick)
         whole = with_input_gradient(subject, predicted)
     found = {
         "schema": schema.NAME,
@@ -147,7 +147,7 @@ def _costs(predicted, measured, times, rates):
     ops = [{"op": op, **row, "multiples": multiples(row)}
            for op, row in seen.by(lambda e: e.origin).items()]
     return {"phases": phases, "layers": layers, "ops": ops, "roofline": seen.roofline(),
-            "faults": times["faults"]}
+            "faults": times["faults"], "yardstick": times["passes"]["yardstick"].to_dict()}
 
 
 def _phase(name, measured, times, sums, foreseen):

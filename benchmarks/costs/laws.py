@@ -68,8 +68,8 @@ def sentence(title, unit, over, law):
     units, error = UNITS[unit], law["error"]
     within = "exactly" if error <= EXACT else f"within {figure(100 * error, 2)} %"
     if not grows(law):
-        return f"{title} does not change with {over}: {quantity(round(law['terms'][0][0], 9), units)} " \
-               f"({within})."
+        constant = quantity(round(law["terms"][0][0], 9), units)
+        return f"{title} does not change with {over}: {constant} ({within})."
     if len(law["terms"]) == 1:
         p = law["terms"][0][1]
         how = f"in proportion to {over}" if p == 1 else f"as {_power(over, p)}"

@@ -83,6 +83,7 @@ FIELDS = {
                "layers": (list, "[path, class, own parameters] of each module")}, "the subject"),
     "phases": ({**{n: (_PHASE, "") for n in ("inference", "forward", "backward", "update")},
                 "prediction": (_MAYBE, "as the others; null: takes no batch of one")}, "passes"),
+    "yardstick": (TIMING, "of a fixed piece of work, timed in the same rounds: the machine's pace"),
     "multiples": ({
         "step": ({**_RATIOS, "peak": (NUMBER, "of peak bytes")}, "a step / inference, measured"),
         "predicted": (_MAYBE, "the same from the dry run"),

@@ -24,7 +24,7 @@ METHODS = {
     "ne": "t != other", "gt": "t > other", "ge": "t >= other", "lt": "t < other",
     "le": "t <= other", "neg": "-t", "mm": "t @ other", "bmm": "t @ other", "sub": "t - other",
     "mul": "t * other", "div": "t / other",
-    "new_zeros": "ad.zeros(shape, dtype=t.dtype)",
+    "new_zeros": "ad.zeros(shape, dtype=t.dtype)", "data": "t, inside `with ad.no_grad():`",
 }
 # ad.name: what to write.
 FUNCTIONS = {

@@ -42,7 +42,8 @@ def install():
     for name, function in _METHODS.items():
         core.set_method(name, function)
     for name in elsewhere.METHODS:
-        core.set_method(name, elsewhere.method(name))
+        if not hasattr(core.Tensor, name):          # the plain core has its own `data`
+            core.set_method(name, elsewhere.method(name))
 
 
 def _of_bools(call, short):

@@ -15,7 +15,7 @@ from . import conv, norm
 from .activation import Identity
 from .containers import Sequential
 from .dropout import Dropout
-from .errors import ModuleError, ShapeError, where
+from .errors import ModuleError, ShapeError, positive_int, where
 from .linear import Linear
 from .module import MODULE, Module
 from .parameter import is_parameter
@@ -53,12 +53,20 @@ def freeze(model, fold=True):
 
 
 def predict(model, inputs, batch_size=256):
-    """The model's outputs for an array of inputs, as one array: eval mode, no tape, in batches."""
+    """The model's outputs for an array of inputs, as one array: eval mode, no tape, in batches.
+
+    inputs: an array or Tensor (N, ...), or a tuple of them where the model takes several.
+    """
     from .trainer import evaluating
-    x = inputs.numpy() if isinstance(inputs, ad.Tensor) else np.asarray(inputs)
+    every = inputs if isinstance(inputs, tuple) else (inputs,)
+    every = [x.numpy() if isinstance(x, ad.Tensor) else np.asarray(x) for x in every]
+    positive_int("predict", "batch_size", batch_size)
+    if len({x.shape[:1] for x in every}) != 1 or not every[0].ndim:
+        raise ShapeError("predict: inputs must have one first axis, the samples, got shapes "
+                         f"{[x.shape for x in every]}")
     with evaluating(model), ad.no_grad():
-        parts = [model(ad.tensor(x[k:k + batch_size])).numpy()
-                 for k in range(0, max(len(x), 1), batch_size)]
+        parts = [model(*(ad.tensor(x[k:k + batch_size]) for x in every)).numpy()
+                 for k in range(0, max(len(every[0]), 1), batch_size)]
     return np.concatenate(parts)
 
 

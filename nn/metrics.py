@@ -34,7 +34,8 @@ class Metric:
     def __call__(self, output, target):
         """The metric of one batch alone, given as tensors or arrays."""
         self.reset()
-        self.update(np.asarray(output), np.asarray(target), float("nan"))
+        self.update(*(x.detach().numpy() if hasattr(x, "detach") else np.asarray(x)
+                      for x in (output, target)), float("nan"))
         return self.value()
 
 

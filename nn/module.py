@@ -106,8 +106,9 @@ class Module:
             if value is not None and not (old == BUFFER and isinstance(value, ad.Tensor)):
                 expected = {PARAMETER: "an nn.Parameter", BUFFER: "a Tensor",
                             MODULE: "a Module"}[old]
+                way = "; wrap it in nn.Parameter(...)" if isinstance(value, ad.Tensor) else ""
                 raise ModuleError(f"{type(self).__name__}.{name} is a {old}; expected {expected} "
-                                  f"or None, got {type(value).__name__}")
+                                  f"or None, got {type(value).__name__}{way}")
             if value is not None:
                 as_buffer(value)
         elif old != kind:

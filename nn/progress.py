@@ -12,7 +12,8 @@ WIDTH = 24
 
 
 class Progress:
-    """Bar with loss, learning rate and time left, then one line an epoch; `shown=False` is mute."""
+    """Bar with loss, learning rate, batches a second and time left, then one line an epoch;
+    `shown=False` is mute."""
 
     def __init__(self, shown=True, file=None):
         self.file = sys.stdout if file is None else file
@@ -22,7 +23,7 @@ class Progress:
     def begin(self, epoch, epochs, total, done):
         """An epoch begins at batch `done` of `total` (None: not known)."""
         self._title, self._total, self._first = f"epoch {epoch}/{epochs}", total, done
-        self._start, self._drawn, self._done = time.monotonic(), 0.0, done
+        self._start, self._drawn = time.monotonic(), 0.0
         if self.live:
             self._bar = _rich_bar(self.file, self._title, total, done)
 
@@ -32,16 +33,16 @@ class Progress:
         if not self.live or now - self._drawn < 0.1:
             return
         self._drawn = now
-        numbers = f"loss {loss:.4g}  lr {lr:.3g}"
+        speed = (done - self._first) / max(now - self._start, 1e-9)
+        numbers = f"loss {loss:.4g}  lr {lr:.3g}  {speed:.3g}/s"
         if self._bar is not None:
             self._bar.update(0, completed=done, numbers=numbers)
             return
         left, bar = "", f"{done} batches"
         if self._total:
             full = WIDTH * done // self._total
-            rate = (now - self._start) / max(done - self._first, 1)
             bar = f"[{'#' * full}{'.' * (WIDTH - full)}] {done}/{self._total}"
-            left = f"  {seconds(rate * (self._total - done))} left"
+            left = f"  {seconds((self._total - done) / max(speed, 1e-9))} left"
         self.file.write(f"\r{self._title} {bar}  {numbers}{left}\x1b[K")
         self.file.flush()
 

@@ -21,6 +21,10 @@ def cross_entropy(input, target, weight=None, *, ignore_index=-100, reduction="m
     need_tensor("cross_entropy", input)
     need_tensor("cross_entropy", target, "target")
     if target.dtype.kind != "f":
+        if input.ndim > 1 and target.shape == input.shape:
+            raise ShapeError(f"cross_entropy: a target of the logits' shape {target.shape} holds "
+                             f"probabilities, which are floats, got {target.dtype}; convert it "
+                             f"with .float(), or take target.argmax(axis=1){where()}")
         try:
             return ad.cross_entropy(input, target, weight, ignore_index, reduction,
                                     label_smoothing)

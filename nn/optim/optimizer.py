@@ -6,6 +6,7 @@ state in place, outside the tape; a parameter without a gradient is left alone.
 """
 
 import copy
+from collections import defaultdict
 
 import numpy as np
 
@@ -34,14 +35,16 @@ class Optimizer:
             def _update(self, p, g, state, lr, group):
                 state["buffer"] *= group["momentum"]
                 state["buffer"] += g
-                p -= ad.sign(state["buffer"]) * lr.astype(p.dtype)
+                p -= ad.sign(state["buffer"]) * group["lr"]
+
+    or overrides `step`, as in PyTorch, and keeps what it likes in state[p].
     """
 
     def __init__(self, params, defaults):
         if isinstance(params, ad.Tensor):
             raise ArgumentError(f"{type(self).__name__}: params must be an iterable of parameters, "
                                 "got one Tensor; put it into a list")
-        self.defaults, self.param_groups, self.state = dict(defaults), [], {}
+        self.defaults, self.param_groups, self.state = dict(defaults), [], defaultdict(dict)
         self._rates = []        # of each group: [the number last written, its 0-d tensor]
         groups = list(params)
         if not groups:
@@ -221,7 +224,7 @@ class Optimizer:
 
     def _taken(self, saved, of_index, groups):
         """The saved state as own copies, by parameter, step counts shared again."""
-        state, steps = {}, {}
+        state, steps = defaultdict(dict), {}
         group_of = {p: k for k, g in enumerate(groups) for p in g["params"]}
         for k, entries in saved.items():
             if k not in of_index:
@@ -232,6 +235,10 @@ class Optimizer:
             if missing := expected - set(entries) - {"step"}:
                 raise StateDictError(f"{type(self).__name__}: the state of parameter {k} has no "
                                      f"{sorted(missing)[0]!r}")
+            if type(self)._start is Optimizer._start:       # one that keeps what it likes
+                state[p] = {name: as_state(ad.tensor(v)) if hasattr(v, "shape") else v
+                            for name, v in entries.items()}
+                continue
             state[p] = {}
             for name in sorted(expected):
                 value = entries.get(name, 1)

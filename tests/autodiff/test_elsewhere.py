@@ -11,7 +11,7 @@ from autodiff import elsewhere
 T = ad.ones((2, 3))
 
 
-@pytest.mark.parametrize("name", elsewhere.METHODS)
+@pytest.mark.parametrize("name", sorted(elsewhere.METHODS.keys() - {"data"}))
 def test_method(name):
     with pytest.raises(AttributeError) as caught:
         getattr(T, name)

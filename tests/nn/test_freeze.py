@@ -137,3 +137,13 @@ def test_predict():
     assert model.training and found.shape == (7, 2)
     np.testing.assert_allclose(found, model.eval()(ad.tensor(x)).numpy(), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(nn.predict(nn.freeze(model), x), found, rtol=1e-4, atol=1e-5)
+
+
+def test_predict_with_several_inputs():
+    class Sum(nn.Module):
+        def forward(self, x, y):
+            return x + y
+    x, y = np.ones((5, 2), np.float32), np.arange(5, dtype=np.float32)[:, None]
+    assert (nn.predict(Sum(), (x, ad.tensor(y)), batch_size=2) == x + y).all()
+    with pytest.raises(ad.ShapeError, match=r"one first axis, .* got shapes \[\(5, 2\), \(4, 1\)"):
+        nn.predict(Sum(), (x, y[:4]))

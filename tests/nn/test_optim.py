@@ -263,3 +263,39 @@ def test_errors():
 
 def test_repr():
     assert repr(optim.SGD(parameters(), lr=0.5)).startswith("SGD (\nParameter Group 0\n    damp")
+
+
+class Lion(nn.optim.Optimizer):
+    """In PyTorch's way: all in `step`, the state in self.state[p]."""
+
+    def __init__(self, params, lr=1e-2):
+        super().__init__(params, {"lr": lr})
+
+    @ad.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                if not state:
+                    state["step"], state["average"] = 0, ad.zeros_like(p)
+                state["step"] += 1
+                state["average"].copy_(state["average"] * 0.9 + p.grad * 0.1)
+                p -= ad.sign(state["average"]) * group["lr"]
+
+
+def test_an_optimizer_in_the_way_of_pytorch(tmp_path):
+    def steps(optimizer, p, count):
+        for _ in range(count):
+            optimizer.zero_grad()
+            (p * p).sum().backward()
+            optimizer.step()
+        return p.numpy().copy()
+    p, q = (nn.Parameter(ad.tensor([1.0, -2.0])) for _ in range(2))
+    whole = steps(Lion([p]), p, 6)
+    half = Lion([q])
+    steps(half, q, 3)
+    nn.save_checkpoint(half.state_dict(), tmp_path / "run")
+    again = Lion([q])
+    again.load_state_dict(nn.load_checkpoint(tmp_path / "run"))
+    assert again.state[q]["step"] == 3
+    assert (steps(again, q, 3) == whole).all()

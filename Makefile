@@ -1,5 +1,5 @@
-# What one does with the project: make env, test, bench, docs, newcomer, sanitize, oracle, packaging,
-# kill, lint, clean.
+# What one does with the project: make env, test, bench, peers, docs, newcomer, browser, sanitize,
+# oracle, packaging, kill, lint, clean.
 # Everything runs in .venv, made once and renewed when what it is built from changes.
 
 PYTHON ?= python3
@@ -8,11 +8,12 @@ BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard kernels/*.pyx kernels/*.pxd kernels/*.h \
 	autodiff/*.pyx autodiff/*.pxd autodiff/*.h)
 ORACLE := .venv-oracle
+PEERS := .venv-peers
 SANITIZED := build/sanitized
 PYTEST := $(BIN)/python -m pytest
 PIP := -m pip --disable-pip-version-check install --quiet
 
-.PHONY: env build test bench docs newcomer sanitize oracle packaging kill lint clean
+.PHONY: env build test bench peers docs newcomer browser sanitize oracle packaging kill lint clean
 
 env: $(VENV)/.built
 
@@ -35,6 +36,12 @@ test: env
 bench: env
 	$(BIN)/python -m benchmarks $(if $(FULL),--full)
 
+# This engine beside others, which live in an environment of their own.
+peers:
+	test -d $(PEERS) || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python $(PIP) --editable '.[peers]'
+	$(PEERS)/bin/python -m benchmarks peers
+
 # The documentation as a site in build/site: warnings are errors, every link is followed.
 # Search needs a server: python -m http.server -d build/site
 docs: $(VENV)/.docs
@@ -52,6 +59,10 @@ newcomer:
 	cd build/newcomer && start=$$(date +%s) && $(MAKE) bench && \
 		$(BIN)/python docs/_tools/blocks.py README.md && \
 		echo "from make bench to the end of the README: $$(($$(date +%s) - start)) s after the build"
+
+# The pages in headless Chromium (packages chromium and chromium-driver); skipped without it.
+browser: env
+	$(PYTEST) tests/browser -q -rs
 
 # Address and undefined-behaviour sanitizers, in a build of its own.  Python itself leaks on
 # exit and is not instrumented: hence the preload and no leak check.
@@ -81,5 +92,5 @@ lint: env
 	$(BIN)/ruff check .
 
 clean:
-	rm -rf build dist *.egg-info $(VENV) $(ORACLE)
+	rm -rf build dist *.egg-info $(VENV) $(ORACLE) $(PEERS)
 	find kernels autodiff -name '*.so' -delete

@@ -16,7 +16,7 @@ cdef enum:
     POOL_GRAIN = 1 << 16        # taps in a part at least: tens of microseconds
     BLOCK = 256                 # windows taken at once
     HALVES = 1024               # columns of two by two windows taken at once ...
-    LONG = 8                    # ... where a row has so many windows: short rows are no quicker
+    LONG = 8                    # ... where a row has so many windows; shorter ones one by one
     LANES = 16
 
 ctypedef fused place_t:
@@ -164,12 +164,53 @@ cdef void chosen_plane(Pool* v, real* x, real* out, place_t* place, bint back) n
 
 
 # Two by two, without overlap or padding: what most networks use.  Whole rows at once, first the
-# larger of two rows, then of two columns.
+# larger of two rows, then of two columns; windows one by one where rows are short.
 
 cdef inline bint halves(Pool* v) noexcept nogil:
     return (v.KH == 2 and v.KW == 2 and v.sh == 2 and v.sw == 2 and v.ph == 0 and v.pw == 0
             and v.dh == 1 and v.dw == 1 and 2 * v.OW <= min(v.W, <Py_ssize_t>HALVES)
-            and 2 * v.OH <= v.H and v.OW >= LONG)
+            and 2 * v.OH <= v.H)
+
+
+cdef inline bint follows(real a, real b) noexcept nogil:
+    """b takes the place of a: it is larger, or the first NaN."""
+    return (b > a) | ((b != b) & (a == a))
+
+
+cdef void max_few(Pool* v, real* x, real* out, place_t* place) noexcept nogil:
+    cdef Py_ssize_t oh, ow, k = 0
+    cdef real* top
+    cdef real* bottom
+    cdef Py_ssize_t left, right, wins   # 1 where the second of a pair is the larger: added, for
+                                        # on a branch the processor would guess wrong half the time
+    for oh in range(v.OH):
+        top = x + 2 * oh * v.W
+        bottom = top + v.W
+        for ow in range(v.OW):
+            left = follows(top[2 * ow], top[2 * ow + 1])
+            right = follows(bottom[2 * ow], bottom[2 * ow + 1])
+            wins = follows(top[2 * ow + left], bottom[2 * ow + right])
+            out[k] = top[2 * ow + left + wins * (v.W + right - left)]
+            if place != NULL:
+                place[k] = <place_t>(left + wins * (2 + right - left))
+            k += 1
+
+
+cdef void back_few(Pool* v, real* x, real* g, place_t* place) noexcept nogil:
+    cdef Py_ssize_t oh, ow, k = 0
+    cdef real* top
+    cdef real* bottom
+    if v.W != 2 * v.OW or v.H != 2 * v.OH:
+        memset(x, 0, v.H * v.W * sizeof(real))
+    for oh in range(v.OH):
+        top = x + 2 * oh * v.W
+        bottom = top + v.W
+        for ow in range(v.OW):
+            top[2 * ow] = g[k] if place[k] == 0 else <real>0
+            top[2 * ow + 1] = g[k] if place[k] == 1 else <real>0
+            bottom[2 * ow] = g[k] if place[k] == 2 else <real>0
+            bottom[2 * ow + 1] = g[k] if place[k] == 3 else <real>0
+            k += 1
 
 
 cdef void max_halves(Pool* v, real* x, real* out, place_t* place) noexcept nogil:
@@ -240,11 +281,17 @@ cdef void place_planes(Pool* v, Py_ssize_t begin, Py_ssize_t end, real* type,
         out = <real*>v.out + plane * v.OH * v.OW
         place = <place_t*>v.place + plane * v.OH * v.OW if v.place != NULL else NULL
         if v.kind == MAX and halves(v):
-            max_halves(v, x, out, place)
+            if v.OW < LONG:
+                max_few(v, x, out, place)
+            else:
+                max_halves(v, x, out, place)
         elif v.kind == MAX:
             max_plane(v, x, out, place)
         elif v.kind == MAX_BACKWARD and halves(v):
-            back_halves(v, x, out, place)
+            if v.OW < LONG:
+                back_few(v, x, out, place)
+            else:
+                back_halves(v, x, out, place)
         else:
             chosen_plane(v, x, out, place, v.kind == MAX_BACKWARD)
 

@@ -1,4 +1,4 @@
-"""What the system says of this process: resident memory and its highest value, time on processors.
+"""What the system says of a process: resident memory and its highest value, time on processors.
 
 Invariant: read from /proc, never guessed; None where the system does not tell.  Imports no engine.
 """
@@ -33,16 +33,20 @@ def minor_faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
-def processor_seconds(pid):
-    """Seconds that all threads of process `pid` have run; None where the system does not tell."""
-    total = 0
+def scheduled(pid):
+    """Seconds that the threads of process `pid` ran, and that they waited for a processor.
+
+    None where the system does not tell.
+    """
+    ran = waited = 0
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{thread}/schedstat") as f:
-                total += int(f.read().split()[0])
+                a, b, _ = f.read().split()
+                ran, waited = ran + int(a), waited + int(b)
     except OSError:
         return None
-    return total / 1e9
+    return ran / 1e9, waited / 1e9
 
 
 def _status(name):

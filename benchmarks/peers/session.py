@@ -14,15 +14,17 @@ import time
 
 import numpy as np
 
-from benchmarks.process import processor_seconds
+from benchmarks.process import scheduled
 
 from .engines import ENGINES
 from .rows import MODES, TRAIN
 
 STEPS = 3                       # training steps whose losses must agree
 TOLERANCE = 1e-3                # of the largest number: float32 sums in another order
-ROUNDS, FEWEST = 10, 3
+ROUNDS, FEWEST = 10, 3          # blocks of an engine; of a slow one
 LEAST = 2                       # repetitions of a block
+CALM = 0.05                     # share of a block that its threads may wait for a processor
+PATIENCE = 4                    # times the seconds asked for
 MEMORY = ("autodiff", "eager", "jax", "ort")    # engines whose peaks are taken
 
 
@@ -67,13 +69,21 @@ class Process:
     def _rest(self, step=0.01, limit=2.0):
         """Wait until the process uses less than a tenth of a processor."""
         end = time.monotonic() + limit
-        before = processor_seconds(self.child.pid)
+        before = scheduled(self.child.pid)
         while before is not None and time.monotonic() < end:
             time.sleep(step)
-            now = processor_seconds(self.child.pid)
-            if now is None or now - before < 0.1 * step:
+            now = scheduled(self.child.pid)
+            if now is None or now[0] - before[0] < 0.1 * step:
                 return
             before = now
+
+    def block(self, **arguments):
+        """Ask for a block; "waited" is the share of its time that a thread waited for a processor,
+        because other work on the machine had it."""
+        before, start = scheduled(self.child.pid), time.monotonic()
+        reply = self.ask("block", **arguments)
+        after, spent = scheduled(self.child.pid), time.monotonic() - start
+        return {**reply, "waited": (after[1] - before[1]) / spent if before and after else 0.0}
 
     def close(self):
         with contextlib.suppress(BrokenPipeError):
@@ -87,8 +97,9 @@ def run(row, engines, threads, seconds, miniature=False, memory=True, say=lambda
     """Measure one workload: {"engines": {name: figures}, "notes": [what went wrong, ...]}.
 
     figures: "version"; "first": {"mode", "seconds" from the process's start to the first result};
-    by mode {"median", "q1", "q3", "repetitions", "rounds": their medians, "faults" a repetition},
-    "MODE_error" to the first engine's numbers, and "memory": {mode: see Worker.memory}.
+    by mode {"median", "q1", "q3", "repetitions", "blocks" taken, "rounds": medians of those kept,
+    "waited": the most of one, "faults" a repetition}, "MODE_error" to the first engine's numbers,
+    and "memory": {mode: see Worker.memory}.
     seconds: for the repetitions of each mode, shared by the engines.
     """
     found, notes, open_ = {}, [], {}
@@ -149,23 +160,34 @@ def _agree(mode, open_, found, notes):
 
 
 def _rounds(mode, able, found, seconds):
-    """Times of every engine, block after block in turns, into `found`."""
-    times, faults = {name: [] for name in able}, {name: [] for name in able}
-    budget = seconds / max(1, len(able))
-    for k in range(ROUNDS + 1):
+    """Times of every engine, block after block in turns, into `found`.
+
+    A block that other work on the machine disturbed is taken again, as far as PATIENCE allows; of
+    each engine the ROUNDS calmest blocks count.
+    """
+    blocks, budget = {name: [] for name in able}, seconds / max(1, len(able))
+    end = time.monotonic() + PATIENCE * seconds
+
+    def served(name):           # enough calm blocks, or a slow engine that has had its share
+        calm = [sum(b["times"]) for b in blocks[name] if b["waited"] < CALM]
+        return len(calm) >= ROUNDS or len(calm) >= FEWEST and sum(calm) > 1.5 * budget
+
+    for process in able.values():                       # to warm up
+        process.block(mode=mode, seconds=budget / ROUNDS, least=LEAST)
+    while not all(map(served, able)) and (
+            time.monotonic() < end or min(map(len, blocks.values())) < FEWEST):
         for name, process in able.items():
-            if len(times[name]) >= FEWEST and sum(map(sum, times[name])) > 1.5 * budget:
-                continue                                # a slow one has had its share
-            block = process.ask("block", mode=mode, seconds=budget / ROUNDS, least=LEAST)
-            if k:                                       # the first round warms up
-                times[name].append(block["times"])
-                faults[name].append(block["faults"])
+            if not (served(name) and budget / ROUNDS < max(blocks[name][-1]["times"])):
+                blocks[name].append(process.block(mode=mode, seconds=budget / ROUNDS, least=LEAST))
     for name in able:
-        q1, median, q3 = np.percentile(np.concatenate(times[name]), (25, 50, 75))
+        kept = sorted(blocks[name], key=lambda b: b["waited"])[:ROUNDS]
+        times = np.concatenate([b["times"] for b in kept])
+        q1, median, q3 = np.percentile(times, (25, 50, 75))
         found[name][mode] = {"median": float(median), "q1": float(q1), "q3": float(q3),
-                             "repetitions": sum(map(len, times[name])),
-                             "rounds": [float(np.median(t)) for t in times[name]],
-                             "faults": float(np.median(faults[name]))}
+                             "repetitions": len(times), "blocks": len(blocks[name]),
+                             "rounds": [float(np.median(b["times"])) for b in kept],
+                             "waited": float(max(b["waited"] for b in kept)),
+                             "faults": float(np.median([b["faults"] for b in kept]))}
 
 
 def _memory(name, row, threads, miniature, cache, found, notes):

@@ -79,7 +79,7 @@ def _overview(rows, mode):
 
 def _details(name, row):
     head = ["engine", "inference ms", "quartiles", "÷ ours", "training ms", "quartiles", "÷ ours",
-            "first result s", "page faults", "peak MB"]
+            "first result s", "page faults", "waited %", "peak MB"]
     lines = []
     ours = row["engines"].get(OURS, {})
     for key, engine in row["engines"].items():
@@ -92,6 +92,7 @@ def _details(name, row):
         first, steady = engine["first"], engine.get(TRAIN) or engine.get(INFER)
         cells += [f"{first['seconds']:.2f}" + ("" if first["mode"] == TRAIN else " (inference)"),
                   f"{steady['faults']:.3g}" if steady else "-",
+                  ", ".join(f"{100 * engine[m]['waited']:.0f}" for m in MODES if m in engine),
                   "; ".join(_peaks(engine, kind) for kind in (COUNTED, RESIDENT)
                             if _peaks(engine, kind)) or "-"]
         lines.append(cells)

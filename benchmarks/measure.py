@@ -49,7 +49,13 @@ class Timing:
 
 
 def interleave(parts, budget=2.0, least=7, most=200, warmup=2, tick=None):
-    """Time `parts` in turns: {name: Timing}.
+    """Time `parts` in turns: {name: Timing}; see `rounds`."""
+    found = rounds(parts, budget, least, most, warmup, tick)
+    return {name: Timing.of(s) for name, s in found.items()}
+
+
+def rounds(parts, budget=2.0, least=7, most=200, warmup=2, tick=None):
+    """Time `parts` in turns: {name: [seconds in each round]}.
 
     parts: {name: function} or {name: (prepare, function)}; `prepare` runs untimed before it.
     Rounds go on until `budget` seconds are spent, but at least `least` and at most `most`;
@@ -75,7 +81,12 @@ def interleave(parts, budget=2.0, least=7, most=200, warmup=2, tick=None):
     finally:
         if enabled:
             gc.enable()
-    return {name: Timing.of(s) for name, s in seconds.items()}
+    return seconds
+
+
+def ratio(seconds, others):
+    """Timing of seconds / others, taken round by round: what slows a whole round falls out."""
+    return Timing.of(np.asarray(seconds) / np.asarray(others))
 
 
 def _round(parts, seconds):

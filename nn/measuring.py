@@ -1,8 +1,10 @@
 """What each block of a chain costs: seconds by medians, bytes by the ledger.
 
-Each block runs forward and backward alone, on the input that the blocks before it make.
-Invariant: bytes are counted, never estimated; parameters, gradients, buffers and random numbers
-are afterwards what they were.
+Each block runs forward and backward alone, on the input that the blocks before it make.  Seconds
+are taken in several passes through the chain, so that a slow moment of the machine falls on many
+blocks and no block finds its arrays in the cache; blocks that do the same operations on the same
+shapes share them, or a plan would choose those that were quick by chance.  Invariant: bytes are
+counted, never estimated; parameters, gradients, buffers and random numbers stay what they were.
 """
 
 import contextlib
@@ -20,6 +22,8 @@ from autodiff.tapes import nodes
 from .chain import Several, blocks_of, calls_of, same_buffers
 from .module import Module
 
+SECONDS = ("forward", "record", "deferred", "again", "backward")       # fields of Block
+
 
 @dataclass(frozen=True)
 class MeasuredChain(Chain):
@@ -34,7 +38,8 @@ class MeasuredChain(Chain):
 def measure_chain(model, x, repeats=5):
     """Costs of each block of a chain at the input x, as a MeasuredChain.
 
-    repeats: runs of which the seconds are medians. No more than one block is recorded at a time.
+    repeats: runs of each block, of which the seconds are medians. No more than one block is
+    recorded at a time.
     Hooks on the gradients of parameters run. Raises ChainError where the model is no chain.
     """
     blocks = blocks_of(model)
@@ -53,20 +58,35 @@ def measure_chain(model, x, repeats=5):
 
 def _measure(calls, x, repeats):
     groups = _groups(calls, x)
-    h, wanted, made, largest, seen = x, x.requires_grad, [], 0, set()
-    for start, stop in groups:
-        f = Several(calls[start:stop])
-        found, leaves = _bytes(f, h, wanted, first=start == 0)
+    blocks = [Several(calls[start:stop]) for start, stop in groups]
+    h, wanted, sizes, largest, seen = x, [x.requires_grad], [], 0, set()
+    work, seconds = [], {}
+    for k, f in enumerate(blocks):
+        found, leaves, operations = _bytes(f, h, wanted[-1], first=k == 0)
+        work.append(operations or k)
+        seconds[work[-1]] = {name: [] for name in SECONDS}
         # A parameter of two blocks: for a moment both gradients and their sum are alive.
         found["backward_peak"] += sum(n for node, n in leaves if node in seen)
         seen |= {node for node, _ in leaves}
         largest = max([largest, *(n for _, n in leaves)])
-        seconds, wanted = _seconds(f, h, wanted, repeats)
-        made.append(Block(**seconds, **found))
-        with core.no_grad():
-            h = f(h)
+        sizes.append(found)
+        wanted.append(bool(leaves))
+        h = _next(f, h)
+    for _ in range(repeats):
+        h = x
+        for f, on_tape, same in zip(blocks, wanted, work, strict=False):
+            _time(f, h, on_tape, seconds[same])
+            h = _next(f, h)
+    medians = {same: {name: statistics.median(t) for name, t in times.items()}
+               for same, times in seconds.items()}
+    made = [Block(**found, **medians[same]) for found, same in zip(sizes, work, strict=True)]
     gradient = x.nbytes if x.requires_grad else 0
     return MeasuredChain(tuple(made), gradient, max(largest, gradient), tuple(groups))
+
+
+def _next(f, h):
+    with core.no_grad():
+        return f(h)
 
 
 def _groups(calls, x):
@@ -108,7 +128,7 @@ def _dropping():
 
 
 def _bytes(f, x, wanted, first):
-    """({field of Block: bytes}, [(leaf, bytes of its gradient)]) of one block.
+    """({field of Block: bytes}, [(leaf, bytes of its gradient)], its operations) of one block.
 
     Around the block stand an addition, which saves nothing, so that a hook on it sees what is
     alive when the input's gradient is finished; and a product, which makes the output's gradient
@@ -128,7 +148,8 @@ def _bytes(f, x, wanted, first):
     found["output"], found["recorded"] = y.storage_nbytes, _live() - start
     found["record_peak"] = m.added_bytes
     if y.node is None:
-        return found, []
+        return found, [], ()
+    operations = tuple(("" if node.is_leaf else node.name, *node.shapes) for node in nodes(y))
     leaves = [node for node in nodes(y) if node.is_leaf]
     ends = [_at(node) for node in leaves]
     one = ad.ones((), dtype=y.dtype)
@@ -154,7 +175,7 @@ def _bytes(f, x, wanted, first):
     with ad.memory.track() as m:
         core.gradients([z], ends, [seed], allow_unused=True)
     found["backward_peak"] = max(found["backward_peak"], m.added_bytes)
-    return found, sizes
+    return found, sizes, operations
 
 
 def _at(leaf):
@@ -164,26 +185,23 @@ def _at(leaf):
     return t
 
 
-def _seconds(f, x, wanted, repeats):
-    """({field of Block: seconds}, whether the output is on the tape)."""
-    found = {"forward": [], "record": [], "deferred": [], "again": [], "backward": []}
-    for _ in range(repeats):
-        run = Run([f], [(CHECKPOINT, 0), (RECORD, 0)])
-        _timed(found["deferred"], run.first_pass, (CHECKPOINT,), _input(x, wanted))
-        phase = core.set_phase("recompute")
-        try:
-            _timed(found["forward"], run.again, FORWARD, 0, None)
-            _timed(found["again"], run.ready, 0)
-        finally:
-            core.set_phase(phase)
-        y = _timed(found["record"], f, _input(x, wanted))
-        if y.node is None:
-            found["backward"].append(0.0)
-            continue
-        ends = [_at(node) for node in nodes(y) if node.is_leaf]
-        _timed(found["backward"], core.gradients, [y], ends, [ad.ones_like(y.detach())], None,
-               False, True)
-    return {name: statistics.median(times) for name, times in found.items()}, y.node is not None
+def _time(f, x, wanted, seconds):
+    """Run one block in each of the ways of a schedule; adds to `seconds`."""
+    run = Run([f], [(CHECKPOINT, 0), (RECORD, 0)])
+    _timed(seconds["deferred"], run.first_pass, (CHECKPOINT,), _input(x, wanted))
+    phase = core.set_phase("recompute")
+    try:
+        _timed(seconds["forward"], run.again, FORWARD, 0, None)
+        _timed(seconds["again"], run.ready, 0)
+    finally:
+        core.set_phase(phase)
+    y = _timed(seconds["record"], f, _input(x, wanted))
+    if y.node is None:
+        seconds["backward"].append(0.0)
+        return
+    ends = [_at(node) for node in nodes(y) if node.is_leaf]
+    _timed(seconds["backward"], core.gradients, [y], ends, [ad.ones_like(y.detach())], None,
+           False, True)
 
 
 def _timed(seconds, f, *args):

@@ -314,6 +314,13 @@ def test_measuring_changes_nothing():
     assert m.end_bytes == m.start_bytes
 
 
+def test_blocks_of_the_same_work_share_their_seconds():
+    model, x = mlp()
+    blocks = measure_chain(model, x, repeats=1).blocks
+    assert len({b.backward for b in blocks}) == 4       # three widths; the first wants no dx
+    assert blocks[1].again == blocks[61].again and blocks[0].backward != blocks[3].backward
+
+
 def test_a_view_is_in_the_block_before():
     model, x = mixed()
     costs = measure_chain(model, x, repeats=1)

@@ -25,6 +25,8 @@ COMMANDS = (
             "what training a model of yours costs over using it"),
     Command("compare", "benchmarks.compare",
             "two reports of cost or bench: what moved outside the noise"),
+    Command("trades", "benchmarks.trades.command",
+            "what can be traded for memory or time: checkpointing, optimizers, dtypes, ..."),
     Command("peers", "benchmarks.peers.command",
             "this engine beside PyTorch, JAX, ONNX Runtime and HIPS autograd"),
     Command("kernels", "benchmarks.kernel_bench",

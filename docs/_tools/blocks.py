@@ -169,18 +169,26 @@ def _python(block, module, line):
 
 
 def _shell(block, folder):
-    done = subprocess.run(["sh", "-e", "-c", block.text], cwd=folder, env=environment(),
+    done = subprocess.run(["sh", "-e", "-c", block.text], cwd=folder, env=environment(folder),
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
     return done.stdout, f"exit status {done.returncode}" if done.returncode else None
 
 
-def environment():
-    """That of a reader who activated the environment; two threads, wherever it runs."""
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+def environment(folder):
+    """That of a reader who activated the environment; two threads, wherever it runs.
+
+    Where the package is not installed, `autodiff` is a script in the folder that runs this tree's.
+    """
+    own = Path(folder, ".bin", "autodiff")
+    own.parent.mkdir(exist_ok=True)
+    own.write_text(f'#!/bin/sh\nexec {sys.executable} -c "import sys, autodiff_command as c; '
+                   'sys.exit(c.main())" "$@"\n', encoding="utf-8")
+    own.chmod(0o755)
+    programs = [str(Path(sys.executable).parent), str(own.parent), os.environ["PATH"]]
+    modules = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     return os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)), "MPLBACKEND": "agg",
-        "AUTODIFF_NUM_THREADS": "2", "COLUMNS": "100"}
+        "PATH": os.pathsep.join(programs), "PYTHONPATH": os.pathsep.join(filter(None, modules)),
+        "MPLBACKEND": "agg", "AUTODIFF_NUM_THREADS": "2", "COLUMNS": "100"}
 
 
 def _write(page, shown):
@@ -201,7 +209,7 @@ def check(page, write=False, folder=None):
             return check(page, write, folder)
     flags = ["--inside", *(["--write"] if write else [])]
     done = subprocess.run([sys.executable, __file__, *flags, str(Path(page).resolve())],
-                          cwd=folder, env=environment(), text=True, timeout=600,
+                          cwd=folder, env=environment(folder), text=True, timeout=600,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return done.returncode == 0, done.stdout
 

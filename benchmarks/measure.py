@@ -84,11 +84,6 @@ def rounds(parts, budget=2.0, least=7, most=200, warmup=2, tick=None):
     return seconds
 
 
-def ratio(seconds, others):
-    """Timing of seconds / others, taken round by round: what slows a whole round falls out."""
-    return Timing.of(np.asarray(seconds) / np.asarray(others))
-
-
 def _round(parts, seconds):
     clock = time.perf_counter
     for name, (prepare, function) in parts.items():

@@ -4,9 +4,9 @@ Plain Python over `autodiff`'s operations, without a hand-written backward.  Inv
 defaults and state_dict keys are PyTorch's, so a model ports by changing its imports.
 """
 
-import sys
+import sys as _sys
 
-from . import functional, init, metrics, optim, utils
+from . import data, functional, init, metrics, optim, utils
 from .activation import (
     ELU,
     GELU,
@@ -83,10 +83,12 @@ from .recurrent import GRU, LSTM, RNN
 from .recurrent_cells import GRUCell, LSTMCell, RNNCell
 from .trainer import Trainer
 from .training_errors import BatchError, EmptyLoaderError, NonFiniteLossError
-from .freeze import FrozenError, freeze, predict
+from .freeze import FrozenError, freeze
 from .generate import generate
+from .inference import predict
 from .gpt import GPT, KeyValueCache
-from .protection import protect
+from .protection import protect as _protect
+from .public import public as _public
 from .summary import summary
 from .transformer import (
     TransformerDecoder,
@@ -95,25 +97,6 @@ from .transformer import (
     TransformerEncoderLayer,
 )
 
-__all__ = [
-    "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d",
-    "AvgPool1d", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d",
-    "BatchError", "BestCheckpoint", "Callback", "ChainError", "Checkpointed", "ConstantPad1d",
-    "ConstantPad2d", "Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d",
-    "CrossEntropyLoss", "Dropout", "ELU", "EarlyStopping", "Embedding", "EmptyLoaderError",
-    "FileFormatError", "Flatten", "FrozenError", "GELU", "GLU", "GPT", "GRU", "GRUCell",
-    "GaussianNLLLoss", "GroupNorm", "Hardswish", "HingeEmbeddingLoss", "History", "HuberLoss",
-    "Identity", "KLDivLoss", "KeyValueCache", "L1Loss", "LSTM", "LSTMCell", "LabelError",
-    "LayerNorm", "LeakyReLU", "Linear", "LogSoftmax", "MSELoss", "MaxPool1d", "MaxPool2d",
-    "MemoryBudgetError", "Module", "ModuleDict", "ModuleError", "ModuleList", "MultiMarginLoss",
-    "MultiheadAttention", "NLLLoss", "NonFiniteLossError", "PReLU", "Parameter",
-    "ParameterList", "RMSNorm", "RNN", "RNNCell", "ReLU", "ReflectionPad1d", "ReflectionPad2d",
-    "ReplicationPad1d", "ReplicationPad2d", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss",
-    "Softmax", "Softplus", "StateDictError", "Tanh", "Trainer", "TransformerDecoder",
-    "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer", "Unflatten",
-    "Upsample", "ZeroPad1d", "ZeroPad2d", "checkpoint_sequential", "freeze", "functional",
-    "generate", "init", "load", "load_checkpoint", "measure_chain", "metrics", "optim",
-    "predict", "save", "save_checkpoint", "summary", "utils",
-]
+__all__ = _public(globals(), "data", "functional", "init", "metrics", "optim", "utils")
 
-protect(sys.modules[__name__], optim, optim.swa_utils)
+_protect(_sys.modules[__name__], optim, optim.swa_utils)

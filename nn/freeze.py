@@ -11,16 +11,17 @@ import numpy as np
 
 import autodiff as ad
 
-from . import conv, norm
 from .activation import Identity
 from .containers import Sequential
+from .conv import Conv1d, Conv2d
 from .dropout import Dropout
-from .errors import ModuleError, ShapeError, positive_int, where
+from .errors import ModuleError, ShapeError, where
 from .linear import Linear
 from .module import MODULE, Module
+from .norm import BatchNorm1d, BatchNorm2d
 from .parameter import is_parameter
 
-__all__ = ["FrozenError", "freeze", "predict"]
+__all__ = ["FrozenError", "freeze"]
 
 
 class FrozenError(ModuleError):
@@ -50,24 +51,6 @@ def freeze(model, fold=True):
                 m.__dict__[name] = frozen[id(t)][0]
         m.__class__ = _frozen_class(type(m), m is new)
     return new
-
-
-def predict(model, inputs, batch_size=256):
-    """The model's outputs for an array of inputs, as one array: eval mode, no tape, in batches.
-
-    inputs: an array or Tensor (N, ...), or a tuple of them where the model takes several.
-    """
-    from .trainer import evaluating
-    every = inputs if isinstance(inputs, tuple) else (inputs,)
-    every = [x.numpy() if isinstance(x, ad.Tensor) else np.asarray(x) for x in every]
-    positive_int("predict", "batch_size", batch_size)
-    if len({x.shape[:1] for x in every}) != 1 or not every[0].ndim:
-        raise ShapeError("predict: inputs must have one first axis, the samples, got shapes "
-                         f"{[x.shape for x in every]}")
-    with evaluating(model), ad.no_grad():
-        parts = [model(*(ad.tensor(x[k:k + batch_size]) for x in every)).numpy()
-                 for k in range(0, max(len(every[0]), 1), batch_size)]
-    return np.concatenate(parts)
 
 
 # Read-only modules ----------------------------------------------------------------------------
@@ -156,9 +139,8 @@ def _fold_all(model):
 
 
 def _fits(layer, bn):
-    pairs = ((Linear, "BatchNorm1d"), (getattr(conv, "Conv1d", Linear), "BatchNorm1d"),
-             (conv.Conv2d, "BatchNorm2d"))
-    return (any(type(layer) is a and type(bn) is getattr(norm, b, None) for a, b in pairs)
+    pairs = ((Linear, BatchNorm1d), (Conv1d, BatchNorm1d), (Conv2d, BatchNorm2d))
+    return ((type(layer), type(bn)) in pairs
             and bn.running_mean is not None and bn.num_features == layer.weight.shape[0])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import autodiff as ad
 
 from .errors import ArgumentError, ValueRangeError, positive_int
-from .trainer import evaluating
+from .inference import evaluating
 
 __all__ = ["generate", "probabilities"]
 

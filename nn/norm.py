@@ -1,6 +1,7 @@
 """BatchNorm1d, BatchNorm2d, LayerNorm, GroupNorm and RMSNorm.
 
-Invariant: only a training-mode forward of a batch norm changes its running statistics.
+All raise ShapeError for another shape than they were made for, DtypeError for another dtype than
+their weight's.  Invariant: only a training-mode forward of a batch norm changes its statistics.
 """
 
 import autodiff as ad
@@ -98,20 +99,40 @@ class BatchNorm1d(BatchNorm):
     ranks, form = (2, 3), "(N, C) or (N, C, L)"
 
 
-class LayerNorm(Module):
+class LastAxes(Module):
+    """What LayerNorm and RMSNorm share: they normalise the last axes, of the sizes
+    `normalized_shape`."""
+
+    def __init__(self, normalized_shape, eps, elementwise_affine):
+        super().__init__()
+        several = isinstance(normalized_shape, (tuple, list))
+        sizes, name = normalized_shape if several else (normalized_shape,), type(self).__name__
+        if not sizes:
+            raise ArgumentError(f"{name}: normalized_shape must name at least one axis")
+        self.normalized_shape = tuple(positive_int(name, "normalized_shape", n) for n in sizes)
+        self.eps, self.elementwise_affine = eps, elementwise_affine
+
+    def _check(self, input):
+        weight, shape, name = self.weight, self.normalized_shape, type(self).__name__
+        if weight is not None and getattr(input, "dtype", None) != weight.dtype:
+            need_like(name, input, weight)
+        if input.shape[-len(shape):] != shape:
+            raise ShapeError(f"{name}: expected an input whose last axes are {shape}, got shape "
+                             f"{input.shape}; make the layer with normalized_shape="
+                             f"{input.shape[-len(shape):]}{where()}")
+
+    def extra_repr(self):
+        return (f"{self.normalized_shape}, eps={self.eps}, "
+                f"elementwise_affine={self.elementwise_affine}")
+
+
+class LayerNorm(LastAxes):
     """(input - mean) / sqrt(var + eps) * weight + bias over the last axes, of the sizes
     `normalized_shape`. Ba et al. (2016)."""
 
     def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True, *,
                  dtype=None):
-        super().__init__()
-        sizes = (normalized_shape if isinstance(normalized_shape, (tuple, list))
-                 else (normalized_shape,))
-        self.normalized_shape = tuple(positive_int("LayerNorm", "normalized_shape", n)
-                                      for n in sizes)
-        if not sizes:
-            raise ArgumentError("LayerNorm: normalized_shape must name at least one axis")
-        self.eps, self.elementwise_affine = eps, elementwise_affine
+        super().__init__(normalized_shape, eps, elementwise_affine)
         shape = self.normalized_shape
         self.register_parameter("weight", Parameter(ad.ones(shape, dtype=dtype))
                                 if elementwise_affine else None)
@@ -126,18 +147,11 @@ class LayerNorm(Module):
             init.zeros_(self.bias)
 
     def forward(self, input):
-        weight, shape = self.weight, self.normalized_shape
-        if weight is not None and getattr(input, "dtype", None) != weight.dtype:
-            need_like("LayerNorm", input, weight)
-        if input.shape[-len(shape):] != shape:
-            raise ShapeError(f"LayerNorm: expected an input whose last axes are {shape}, got shape "
-                             f"{input.shape}; make the layer with normalized_shape="
-                             f"{input.shape[-len(shape):]}{where()}")
-        return ad.layer_norm(input, weight, self.bias, len(shape), self.eps)
+        self._check(input)
+        return ad.layer_norm(input, self.weight, self.bias, len(self.normalized_shape), self.eps)
 
     def extra_repr(self):
-        return (f"{self.normalized_shape}, eps={self.eps}, "
-                f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}")
+        return f"{super().extra_repr()}, bias={self.bias is not None}"
 
 
 class GroupNorm(Module):
@@ -172,19 +186,12 @@ class GroupNorm(Module):
                 f"bias={self.bias is not None}")
 
 
-class RMSNorm(Module):
+class RMSNorm(LastAxes):
     """input / sqrt(mean(input**2) + eps) * weight over the last axes, of the sizes
     `normalized_shape`; eps None: the dtype's. Zhang and Sennrich (2019)."""
 
     def __init__(self, normalized_shape, eps=None, elementwise_affine=True, *, dtype=None):
-        super().__init__()
-        sizes = (normalized_shape if isinstance(normalized_shape, (tuple, list))
-                 else (normalized_shape,))
-        self.normalized_shape = tuple(positive_int("RMSNorm", "normalized_shape", n)
-                                      for n in sizes)
-        if not sizes:
-            raise ArgumentError("RMSNorm: normalized_shape must name at least one axis")
-        self.eps, self.elementwise_affine = eps, elementwise_affine
+        super().__init__(normalized_shape, eps, elementwise_affine)
         self.register_parameter("weight", Parameter(ad.ones(self.normalized_shape, dtype=dtype))
                                 if elementwise_affine else None)
 
@@ -194,10 +201,5 @@ class RMSNorm(Module):
             init.ones_(self.weight)
 
     def forward(self, input):
-        if self.weight is not None:
-            need_like("RMSNorm", input, self.weight)
+        self._check(input)
         return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
-
-    def extra_repr(self):
-        return (f"{self.normalized_shape}, eps={self.eps}, "
-                f"elementwise_affine={self.elementwise_affine}")

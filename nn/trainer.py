@@ -8,10 +8,7 @@ import inspect
 import itertools
 import math
 import os
-import signal
-import threading
 import time
-from contextlib import contextmanager
 
 import numpy as np
 
@@ -21,11 +18,13 @@ from .checkpoint_files import load_checkpoint, remove_unfinished, save_checkpoin
 from .data import DataLoader, Dataset, LoaderArgumentError
 from .errors import ArgumentError, LabelError, ShapeError, positive_int
 from .history import History
+from .inference import evaluating
+from .interrupts import Interrupts
 from .progress import Progress
 from .training_errors import BatchError, EmptyLoaderError, non_finite_loss
 from .utils import clip_grad_norm_
 
-__all__ = ["Trainer", "evaluating"]
+__all__ = ["Trainer"]
 
 
 class Trainer:
@@ -57,7 +56,7 @@ class Trainer:
         self.progress = Progress(progress)
         self.history = History()
         self.stopped = None         # why the last fit ended: "epochs", "interrupted", ...
-        self._loaders, self._loader_states, self._interrupts = [], None, 0
+        self._loaders, self._loader_states, self._interrupts = [], None, Interrupts()
         self._new_epoch()
 
     # The loop
@@ -87,7 +86,7 @@ class Trainer:
             self._loader_states = self._states_of_loaders()     # the last fit broke off here
         self.optimizer.zero_grad()
         self._tell("on_fit_begin")
-        with self._counting_interrupts():
+        with self._interrupts:
             while len(self.history) < epochs and self.stopped is None:
                 if not self._position["trained"]:
                     self._train_epoch(train_loader, epochs)
@@ -316,36 +315,6 @@ class Trainer:
     def _save_if_asked(self):
         if self.checkpoint is not None:
             self.save(self.checkpoint)
-
-    @contextmanager
-    def _counting_interrupts(self):
-        """The first Ctrl-C is counted, the second raises KeyboardInterrupt."""
-        self._interrupts = 0
-        if threading.current_thread() is not threading.main_thread():
-            yield                                   # signals reach the main thread only
-            return
-
-        def interrupt(signum, frame):
-            self._interrupts += 1
-            if self._interrupts > 1:
-                raise KeyboardInterrupt
-        previous = signal.signal(signal.SIGINT, interrupt)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, previous if callable(previous) else signal.SIG_DFL)
-
-
-@contextmanager
-def evaluating(model):
-    """Context: `model` in eval mode inside, each module in its own mode again afterwards."""
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
-    try:
-        yield model
-    finally:
-        for m, mode in modes:
-            m.__dict__["training"] = mode
 
 
 def _plain(value):

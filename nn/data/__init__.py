@@ -6,40 +6,32 @@ Everything here is numpy; batches become the engine's tensors in one place, `def
 from autodiff.guard import exported as _exported
 
 from ..porting import ported as _ported
+from ..public import public as _public
 from . import transforms
 from .characters import CharDataset, CharVocabulary
 from .collate import default_collate, numpy_collate, to_tensors
 from .dataset import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
 from .errors import (
-                     BatchSizeError,
-                     ChecksumError,
-                     CollateError,
-                     DataError,
-                     DataFileError,
-                     DataNotFoundError,
-                     DatasetIndexError,
-                     EmptyDatasetError,
-                     LengthMismatchError,
-                     LoaderArgumentError,
-                     SplitError,
-                     StreamError,
-                     VocabularyError,
+    BatchSizeError,
+    ChecksumError,
+    CollateError,
+    DataError,
+    DataFileError,
+    DataNotFoundError,
+    DatasetIndexError,
+    EmptyDatasetError,
+    LengthMismatchError,
+    LoaderArgumentError,
+    SplitError,
+    StreamError,
+    VocabularyError,
 )
 from .files import read_idx, read_text
 from .loader import DataLoader
 from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 from .sets import LabelledData, TextData, autompg, digits, fashion_mnist, text
 
-__all__ = [
-    "BatchSampler", "BatchSizeError", "CharDataset", "CharVocabulary", "ChecksumError",
-    "CollateError", "ConcatDataset", "DataError", "DataFileError", "DataLoader",
-    "DataNotFoundError", "Dataset", "DatasetIndexError", "EmptyDatasetError", "IterableDataset",
-    "LabelledData", "LengthMismatchError", "LoaderArgumentError", "RandomSampler", "Sampler",
-    "SequentialSampler", "SplitError", "StreamError", "Subset", "TensorDataset", "TextData",
-    "VocabularyError",
-    "autompg", "default_collate", "digits", "fashion_mnist", "numpy_collate", "random_split",
-    "read_idx", "read_text", "text", "to_tensors", "transforms",
-]
+__all__ = _public(globals(), "transforms")
 
 for _value in (BatchSampler, CharDataset, CharVocabulary, ConcatDataset, RandomSampler,
                SequentialSampler, Subset, TensorDataset):

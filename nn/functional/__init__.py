@@ -7,6 +7,7 @@ Each is one registered operation or a few lines over them.  Invariant: here PyTo
 from autodiff.guard import exported as _exported
 
 from ..porting import ported as _ported
+from ..public import public as _public
 from .activation import (
     elu,
     gelu,
@@ -51,18 +52,7 @@ from .pooling import (
 from .resample import interpolate, pad
 from .shape import embedding, flatten, linear, one_hot, unflatten
 
-__all__ = [
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d",
-    "attention_weights", "avg_pool1d", "avg_pool2d", "batch_norm", "binary_cross_entropy",
-    "binary_cross_entropy_with_logits", "causal_mask", "check_reduction", "conv1d", "conv2d",
-    "conv_transpose1d", "conv_transpose2d", "cross_entropy", "dropout", "elu", "embedding",
-    "flatten", "gaussian_nll_loss", "gelu", "glu", "group_norm", "hardswish",
-    "hinge_embedding_loss", "huber_loss", "interpolate", "kl_div", "l1_loss", "layer_norm",
-    "leaky_relu", "linear", "log_softmax", "max_pool1d", "max_pool2d", "mse_loss",
-    "multi_margin_loss", "nll_loss", "normalize", "one_hot", "pad", "prelu", "relu", "rms_norm",
-    "same_padding", "scaled_dot_product_attention", "sigmoid", "silu", "smooth_l1_loss",
-    "softmax", "softplus", "tanh", "unflatten",
-]
+__all__ = _public(globals())
 
 for _name in __all__:                   # a wrong argument of any of them has a named error
     globals()[_name] = _ported(_exported(globals()[_name]))

@@ -3,6 +3,7 @@
 Invariant: gradients are changed in place and never recorded.
 """
 
+from ..public import public as _public
 from .clip import clip_grad_norm_, clip_grad_value_, get_total_norm
 
-__all__ = ["clip_grad_norm_", "clip_grad_value_", "get_total_norm"]
+__all__ = _public(globals())

@@ -3,12 +3,11 @@
 Invariant: a schedule writes `group["lr"]` (one cycle: momentum too) and nothing else.
 """
 
+from ...public import public as _public
 from .base import LRScheduler
 from .compose import ChainedScheduler, SequentialLR
 from .cosine import CosineAnnealingLR, CosineAnnealingWarmRestarts, OneCycleLR
 from .decay import ExponentialLR, LambdaLR, LinearLR, MultiStepLR, StepLR
 from .plateau import ReduceLROnPlateau
 
-__all__ = ["ChainedScheduler", "CosineAnnealingLR", "CosineAnnealingWarmRestarts",
-           "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR", "MultiStepLR", "OneCycleLR",
-           "ReduceLROnPlateau", "SequentialLR", "StepLR"]
+__all__ = _public(globals())

@@ -22,6 +22,15 @@ ERROR = re.compile(r"^\w+Error: .{90,}$", re.MULTILINE)     # a long message in 
 log = logging.getLogger("mkdocs.hooks.autodiff")
 
 
+def on_config(config):
+    """Pages of results come and go: those that the navigation does not name go before the rest."""
+    docs = Path(config.docs_dir)
+    results = next(item["Results"] for item in config.nav if "Results" in item)
+    pages = [p.relative_to(docs).as_posix() for p in (*docs.glob("*.md"), *docs.glob("cost/*.md"))]
+    results[:0] = sorted(set(pages) - {"index.md", *results})
+    return config
+
+
 def on_files(files, config):
     """Add the pages of the source files, their index, and ARCHITECTURE.md."""
     made = {"source/index.md": sources.index(),

@@ -18,11 +18,12 @@ def operations():
     """Every operation, from its block; and the functions that are compositions of them."""
     rules = []
     for path, (blocks, functions) in _by_file().items():
-        home = f"autodiff.ops.{path.stem}"
-        title, said = reference.described(home)
-        yield from ("", f"## {title} {{ #{home} }}", "", said, "")
         shown = [b for b in blocks if not _internal(b)]
         rules += [b for b in blocks if _internal(b)]
+        if shown or functions:
+            home = f"autodiff.ops.{path.stem}"
+            title, said = reference.described(home)
+            yield from ("", f"## {title} {{ #{home} }}", "", said, "")
         for block in shown:
             yield from _operation(block, path)
         for name, f in functions:

@@ -37,11 +37,14 @@ cdef class LaunchCopy:
     cdef readonly str name
 
     def replay(self):
-        """Run the kernel on the same buffers; no Python, no allocation inside."""
+        """Run the kernel on the same buffers, and on scratch taken at the first time."""
         cdef int code
         if self.dry:
             raise DryRunError(f"replay: {self.name} was launched in a dry run, on buffers without "
                               "bytes; record the launches of a real run")
+        if self.L.work_bytes and self.work is None:
+            self.work = new_storage(self.L.work_bytes)
+            self.L.work = self.work.ptr
         with nogil:
             code = self.L.run(&self.L)
         if code != OK:
@@ -64,9 +67,6 @@ cdef LaunchCopy _copy_launch(Bound b, Launch* L, list tensors):
             pointers[k] = &bufs[k]
     c.L.b = pointers
     c.held = [(<Tensor>t).storage for t in tensors if t is not None]
-    if L.work_bytes:
-        c.work = new_storage(L.work_bytes)
-        c.L.work = c.work.ptr
     return c
 
 

@@ -9,10 +9,13 @@ import os
 from dataclasses import dataclass
 
 from . import core, text
+from .alive import why_alive
 from .tapes import nodes
+from .timeline import timeline
 
 __all__ = ["Reconciliation", "SavedArray", "SavedReport", "peak", "reconcile", "reset_peak",
-           "saved_bytes", "saved_report", "stats", "track", "trim"]
+           "saved_bytes", "saved_report", "stats", "timeline", "track", "trim",
+           "why_alive"]
 
 _earlier = (0, {})      # the peak from before a `track` started a new one: bytes, by category
 

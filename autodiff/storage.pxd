@@ -8,6 +8,7 @@ cdef enum:
 cdef class Storage:
     cdef char* ptr
     cdef Py_ssize_t nbytes
+    cdef int64_t number             # the first made is 1, the next 2, ...
     cdef int64_t version            # counts writes: backward compares
     cdef int category, counted      # asked for; counted in at the moment
     cdef int saves                  # records that keep it for backward ...

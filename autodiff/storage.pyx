@@ -6,6 +6,7 @@ pool has handed out to Storages and scratch, plus what a dry run counts without 
 """
 
 cimport cython
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from kernels.pool cimport pool_alloc, pool_free, pool_trim
@@ -17,12 +18,20 @@ from .errors import OutOfMemoryError
 CATEGORY_NAMES = ("temporary", "saved", "input", "gradient", "optimizer state", "buffer",
                   "parameter")
 
+cdef extern from "Python.h":
+    const Py_ssize_t PY_SSIZE_T_MAX
+
 cdef struct Ledger:
     Py_ssize_t live[7]
     Py_ssize_t at_peak[7]
+    Py_ssize_t at_high[7]
     Py_ssize_t total, peak, blocks, dry
+    Py_ssize_t high             # the peak since the last `mark`, where somebody watches
+    Py_ssize_t level            # above it one of the two peaks rises
+    int watchers
 
 cdef Ledger ledger
+ledger.high = PY_SSIZE_T_MAX
 
 cdef extern from *:
     """
@@ -53,9 +62,21 @@ def dry_runs(int change=0):
 cdef inline void _count(int category, Py_ssize_t nbytes) noexcept:
     ledger.live[category] += nbytes
     ledger.total += nbytes
+    if ledger.total > ledger.level:
+        _rise()
+
+
+cdef void _rise() noexcept:
     if ledger.total > ledger.peak:
         ledger.peak = ledger.total
         memcpy(ledger.at_peak, ledger.live, sizeof(ledger.live))
+    if ledger.total > ledger.high:
+        ledger.high = ledger.total
+        memcpy(ledger.at_high, ledger.live, sizeof(ledger.live))
+    ledger.level = min(ledger.peak, ledger.high)
+
+
+cdef int64_t _made = 0
 
 
 @cython.final
@@ -65,7 +86,10 @@ cdef class Storage:
     """Bytes from the pool (or of a foreign array), with a count of writes and of saves."""
 
     def __cinit__(self):
+        global _made
         self.ptr = NULL
+        _made += 1
+        self.number = _made
 
     def __dealloc__(self):
         if self.ptr != NULL and self.owner is None:
@@ -109,6 +133,8 @@ cdef void recount(Storage s) noexcept:
             ledger.live[now] += s.nbytes
             if ledger.total == ledger.peak:
                 memcpy(ledger.at_peak, ledger.live, sizeof(ledger.live))
+            if ledger.total == ledger.high:
+                memcpy(ledger.at_high, ledger.live, sizeof(ledger.live))
         s.counted = now
 
 
@@ -144,6 +170,24 @@ def reset_peak():
     """Start a new peak from the bytes that are live now."""
     ledger.peak = ledger.total
     memcpy(ledger.at_peak, ledger.live, sizeof(ledger.live))
+    ledger.level = min(ledger.peak, ledger.high)
+
+
+def watch(int change):
+    """Start (1) or stop (-1) keeping the highest bytes between two calls of `mark`."""
+    ledger.watchers += change
+    mark()
+
+
+def mark():
+    """Live bytes by category and their total; the same at the highest since the last mark."""
+    cdef int k
+    found = (tuple([ledger.live[k] for k in range(CATEGORIES)]), ledger.total,
+             tuple([ledger.at_high[k] for k in range(CATEGORIES)]), ledger.high)
+    ledger.high = ledger.total if ledger.watchers else PY_SSIZE_T_MAX
+    memcpy(ledger.at_high, ledger.live, sizeof(ledger.live))
+    ledger.level = min(ledger.peak, ledger.high)
+    return found
 
 
 def trim():

@@ -97,6 +97,11 @@ cdef class Tensor:
         return self.storage.dry
 
     @property
+    def is_shared(self):
+        """True where the bytes are another's (`from_numpy`): the ledger does not count them."""
+        return self.storage.owner is not None
+
+    @property
     def category(self):
         """What the bytes count as: parameter, buffer, input, temporary, ..."""
         return CATEGORY_NAMES[self.storage.category]
@@ -179,8 +184,8 @@ cdef class Tensor:
 
     @property
     def storage_id(self):
-        """The same number for all tensors that share a storage."""
-        return <size_t><void*>self.storage
+        """The same number for all tensors that share a storage; later ones have larger."""
+        return self.storage.number
 
     @property
     def storage_nbytes(self):

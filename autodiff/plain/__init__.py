@@ -7,7 +7,7 @@ core's oracle.  Read in this order: tape.py, tensor.py, apply.py, sweep.py
 """
 
 from .apply import bind, custom_record
-from .ledger import memory_stats, reset_peak, trim
+from .ledger import mark, memory_stats, reset_peak, trim, watch
 from .modes import (current_phase, current_scope, dry_runs, enable_grad, is_grad_enabled,
                     listen, listen_sweep, listen_tape, no_grad, pop_scope, push_scope,
                     set_grad_enabled, set_phase, set_tangents, unlisten, unlisten_sweep,

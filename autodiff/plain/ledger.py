@@ -9,9 +9,10 @@ CATEGORIES = ("temporary", "saved", "input", "gradient", "optimizer state", "buf
 
 class _Ledger:
     def __init__(self):
-        self.live = dict.fromkeys(CATEGORIES, 0)
+        self.live = self.at_high = dict.fromkeys(CATEGORIES, 0)
         self.blocks = self.total = self.peak = self.dry = 0
         self.at_peak = dict(self.live)
+        self.high = 0           # the peak since the last `mark`
 
     def count(self, category, nbytes, blocks=0):
         """Add `nbytes` (below zero: take away) to a category."""
@@ -20,6 +21,8 @@ class _Ledger:
         self.blocks += blocks
         if self.total > self.peak:
             self.peak, self.at_peak = self.total, dict(self.live)
+        if self.total > self.high:
+            self.high, self.at_high = self.total, dict(self.live)
 
     def move(self, old, new, nbytes):
         """Bytes that count as `new` from now on."""
@@ -27,6 +30,8 @@ class _Ledger:
         self.live[new] += nbytes
         if self.total == self.peak:
             self.at_peak = dict(self.live)
+        if self.total == self.high:
+            self.at_high = dict(self.live)
 
 
 ledger = _Ledger()
@@ -42,6 +47,19 @@ def memory_stats():
 def reset_peak():
     """Start a new peak from the bytes that are live now."""
     ledger.peak, ledger.at_peak = ledger.total, dict(ledger.live)
+
+
+def watch(change):
+    """Start (1) or stop (-1) keeping the highest bytes between two calls of `mark`."""
+    mark()
+
+
+def mark():
+    """Live bytes by category and their total; the same at the highest since the last mark."""
+    found = (tuple(ledger.live.values()), ledger.total, tuple(ledger.at_high.values()),
+             ledger.high)
+    ledger.high, ledger.at_high = ledger.total, dict(ledger.live)
+    return found
 
 
 def trim():

@@ -4,6 +4,7 @@ Invariant: every write goes through `Storage.version`, so that backward notices 
 changed.
 """
 
+import itertools
 import weakref
 
 import numpy as np
@@ -21,11 +22,13 @@ class Storage:
     One of a dry run has an array that nobody touches: the system gives it no memory.
     """
 
-    __slots__ = ("array", "version", "tensors", "foreign", "dry", "nbytes", "_saves", "_category",
-                 "_counted")
+    __slots__ = ("array", "number", "version", "tensors", "foreign", "dry", "nbytes", "_saves",
+                 "_category", "_counted")
+    _numbers = itertools.count(1)
 
     def __init__(self, array, category="temporary", foreign=False):
-        self.array, self.version, self._saves = array, 0, 0
+        self.array, self.number = array, next(self._numbers)
+        self.version = self._saves = 0
         self.foreign, self.nbytes = foreign, array.nbytes
         self.dry = modes.dry > 0 and not foreign
         self.tensors = weakref.WeakSet()
@@ -106,7 +109,8 @@ class Tensor:
     nbytes = property(lambda self: self.data.nbytes, doc="Bytes of the elements.")
     version = property(lambda self: self.storage.version)
     is_dry = property(lambda self: self.storage.dry)        # of a dry run: no values
-    storage_id = property(lambda self: id(self.storage))       # the same for all views
+    is_shared = property(lambda self: self.storage.foreign)     # not counted by the ledger
+    storage_id = property(lambda self: self.storage.number)     # the same for all views
     storage_nbytes = property(lambda self: self.storage.nbytes)
     is_leaf = property(lambda self: self.node is None or self.node.is_leaf,
                        doc="True where this tensor was made, not computed on the tape: the ends "

@@ -10,12 +10,13 @@ import datetime
 import importlib.util
 import json
 import os
+import statistics
 import sys
 import time
 
 from ..cli import UsageError
 from .engines import ENGINES
-from .rows import ROWS
+from .rows import MODES, ROWS
 
 SCHEMA = "autodiff-peers"
 
@@ -34,6 +35,9 @@ def add_arguments(parser):
                         help="write the figures here, workload by workload")
     parser.add_argument("--append", action="store_true",
                         help="keep the other workloads that FILE already holds")
+    parser.add_argument("--calmest", action="store_true",
+                        help="with --append: of a workload that FILE holds already, keep the run "
+                             "that other work on the machine disturbed less")
     parser.add_argument("--show", metavar="FILE", help="print a stored report; measure nothing")
     parser.add_argument("--no-memory", dest="memory", action="store_false",
                         help="leave out the peaks of memory")
@@ -59,6 +63,8 @@ def measure(args):
     from . import session
     if args.append and not args.json:
         raise UsageError("--append needs --json FILE")
+    if args.calmest and not args.append:
+        raise UsageError("--calmest needs --append")
     report = {"schema": SCHEMA, "rows": {}}
     if args.append and os.path.exists(args.json):
         report = _read(args.json)
@@ -70,16 +76,24 @@ def measure(args):
         state, start = machine.state(), time.perf_counter()
         row = session.run(ROWS[name], there, args.threads, args.seconds, memory=args.memory,
                           say=lambda text: print(text, file=sys.stderr, flush=True))
-        report["rows"][name] = {
-            **row, "missing": missing, "threads": args.threads, "seconds": args.seconds,
-            "rates": rates, "machine": state, "load_after": machine.load(),
-            "took": time.perf_counter() - start,
-            "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds")}
+        row |= {"missing": missing, "threads": args.threads, "seconds": args.seconds,
+                "rates": rates, "machine": state, "load_after": machine.load(),
+                "took": time.perf_counter() - start,
+                "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds")}
+        before = report["rows"].get(name)
+        if not (args.calmest and before and disturbed(before) <= disturbed(row)):
+            report["rows"][name] = row
         report["rows"] = {n: report["rows"][n] for n in ROWS if n in report["rows"]}
         if args.json:
             with open(args.json, "w") as f:
                 json.dump(report, f, indent=1)
     return report
+
+
+def disturbed(row):
+    """How much other work disturbed a run: the median of the engines' shares of waiting."""
+    waited = [e[m]["waited"] for e in row["engines"].values() for m in MODES if m in e]
+    return statistics.median(waited) if waited else float("inf")
 
 
 def _read(path):

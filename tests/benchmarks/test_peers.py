@@ -200,8 +200,26 @@ def test_a_stored_report_prints_its_tables(report, tmp_path, capsys):
     assert cli.main(["peers", "--show", str(path)]) == 1
 
 
+@pytest.mark.parametrize("options, kept", [([], 0.3), (["--calmest"], 0.01)])
+def test_a_run_is_added_to_a_report(options, kept, report, tmp_path, monkeypatch):
+    def run(row, *args, **options):
+        new = json.loads(json.dumps(report["rows"]["mlp"]))
+        for engine in new["engines"].values():
+            engine[INFER]["waited"] = engine[TRAIN]["waited"] = 0.3
+        return {"engines": new["engines"], "notes": []}
+    monkeypatch.setattr(session, "run", run)
+    path = tmp_path / "peers.json"
+    path.write_text(json.dumps(report))
+    assert cli.main(["peers", "--only", "mlp", "--only", "cnn", "--json", str(path), "--append",
+                     *options]) == 0
+    rows = json.loads(path.read_text())["rows"]
+    assert list(rows) == ["mlp", "cnn"]
+    assert command.disturbed(rows["mlp"]) == kept and command.disturbed(rows["cnn"]) == 0.3
+
+
 @pytest.mark.parametrize("arguments, message", [
     (["--append"], "--append needs --json"),
+    (["--calmest"], "--calmest needs --append"),
     (["--show", "/nowhere.json"], "nowhere.json"),
     (["--show", __file__], "test_peers.py"),
 ])

@@ -149,7 +149,8 @@ def _metadata(data):
 
 
 def _foreign(data):
-    for magic, kind in ((b"PK", "a zip archive; is it a PyTorch .pt or NumPy .npz file?"),
+    for magic, kind in ((b"PK", "a zip archive; is it a PyTorch .pt or NumPy .npz file? In PyTorch "
+                         "write it with safetensors.torch.save_file"),
                         (b"\x80", "a pickle, which is never loaded"),
                         (b"\x93NUMPY", "a NumPy .npy file"), (b"\x89HDF", "an HDF5 file")):
         if data.startswith(magic):

@@ -33,7 +33,7 @@ def predict(model, inputs, batch_size=256):
     ShapeError where they differ in N.
     """
     every = inputs if isinstance(inputs, tuple) else (inputs,)
-    every = [x.numpy() if isinstance(x, ad.Tensor) else np.asarray(x) for x in every]
+    every = [x if isinstance(x, np.ndarray) else ad.tensor(x).numpy() for x in every]
     positive_int("predict", "batch_size", batch_size)
     if len({x.shape[:1] for x in every}) != 1 or not every[0].ndim:
         raise ShapeError("predict: inputs must have one first axis, the samples, got shapes "

@@ -154,7 +154,7 @@ class Module:
         state_dict."""
         if tensor is not None and not isinstance(tensor, ad.Tensor):
             raise ModuleError(f"{type(self).__name__}: {name} must be a Tensor or None, got "
-                              f"{type(tensor).__name__}")
+                              f"{type(tensor).__name__}; make one with ad.tensor(...)")
         if tensor is not None:
             as_buffer(tensor)
         self._register(name, tensor, BUFFER)

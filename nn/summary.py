@@ -82,6 +82,10 @@ def summary(model, *inputs):
     if not inputs:
         raise ArgumentError("summary: expected an input, as the model takes it; for instance "
                             "nn.summary(model, ad.zeros((1, 3, 32, 32)))")
+    for x in inputs:
+        if isinstance(x, tuple) and all(isinstance(n, int) for n in x):
+            raise ArgumentError(f"summary: {x} looks like a shape; pass an input of that shape, "
+                                f"such as ad.zeros({x})")
     inputs = [ad.tensor(x) for x in inputs]         # copies, which count as inputs
     random = np.array(ad.random_state().numpy())
     try:

@@ -9,6 +9,7 @@ import itertools
 import math
 import os
 import time
+import warnings
 
 import numpy as np
 
@@ -70,6 +71,12 @@ class Trainer:
         once.
         """
         positive_int("Trainer.fit", "epochs", epochs)
+        if isinstance(train_loader, Dataset):
+            raise ArgumentError("Trainer.fit: train_loader is a data set; put it into nn.data."
+                                "DataLoader(dataset, batch_size=32, shuffle=True)")
+        if len(self.history) >= epochs and not resume:
+            warnings.warn(f"Trainer.fit: nothing to do: {len(self.history)} epochs are done, and "
+                          f"epochs={epochs} counts them all", stacklevel=2)
         if isinstance(validation, Dataset):
             validation = DataLoader(validation, batch_size=256)
         self._loaders = [train_loader] if validation is None else [train_loader, validation]

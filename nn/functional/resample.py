@@ -35,7 +35,11 @@ def pad(input, pad, mode="constant", value=None):
         raise ArgumentError(f"pad: mode must be 'constant', 'reflect', 'replicate' or 'circular', "
                             f"got {mode!r}")
     for axis, a, b in axes:
-        input = _by_index(input, axis, _source(mode, input.shape[axis], a, b))
+        n = input.shape[axis]
+        if mode == "circular" and min(a, b) < 0:    # what wraps is what the crop leaves
+            input = input[(slice(None),) * axis + (slice(max(-a, 0), n - max(-b, 0)),)]
+            n, a, b = input.shape[axis], max(a, 0), max(b, 0)
+        input = _by_index(input, axis, _source(mode, n, a, b))
     return input
 
 

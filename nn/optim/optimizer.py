@@ -7,6 +7,7 @@ state in place, outside the tape; a parameter without a gradient is left alone.
 
 import copy
 from collections import defaultdict
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -14,7 +15,7 @@ import autodiff as ad
 from autodiff.core import set_phase
 
 from ..errors import ArgumentError, ShapeError, StateDictError, ValueRangeError
-from ..module import clear_grad
+from ..module import Module, clear_grad
 
 
 class Optimizer:
@@ -44,6 +45,9 @@ class Optimizer:
         if isinstance(params, ad.Tensor):
             raise ArgumentError(f"{type(self).__name__}: params must be an iterable of parameters, "
                                 "got one Tensor; put it into a list")
+        if isinstance(params, (Module, Mapping)):
+            raise ArgumentError(f"{type(self).__name__}: params must be an iterable of parameters, "
+                                f"got a {type(params).__name__}; pass model.parameters()")
         self.defaults, self.param_groups, self.state = dict(defaults), [], defaultdict(dict)
         self._rates = []        # of each group: [the number last written, its 0-d tensor]
         groups = list(params)

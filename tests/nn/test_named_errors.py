@@ -88,6 +88,11 @@ SAYS = [
      "argument 1 must be a Module", "such as nn.ReLU()"),
     (lambda: nn.optim.SGD(nn.Module().parameters()), ad.ArgumentError, "SGD: got no parameters",
      "nn.ModuleList, not in lists"),
+    (lambda: nn.optim.SGD(NET), ad.ArgumentError, "got a Net", "pass model.parameters()"),
+    (lambda: nn.summary(NET, (1, 1, 4, 4)), ad.ArgumentError, "looks like a shape",
+     "such as ad.zeros((1, 1, 4, 4))"),
+    (lambda: nn.Module().register_buffer("mean", np.zeros(3)), nn.ModuleError, "got ndarray",
+     "make one with ad.tensor(...)"),
     (lambda: nn.data.DataLoader(nn.data.TensorDataset(np.zeros((0, 3)))),
      nn.data.EmptyDatasetError, "got an empty data set", "check the path, filter or split"),
 ]
@@ -101,7 +106,20 @@ def test_error(call, error, what, remedy):
     assert what in str(caught.value) and remedy in str(caught.value), caught.value
 
 
+def trainer():
+    return nn.Trainer(NET, nn.CrossEntropyLoss(), nn.optim.SGD(NET.parameters()), progress=False)
+
+
+def test_fit_says_what_it_was_given():
+    data = nn.data.TensorDataset(np.ones((4, 1, 4, 4), np.float32), np.zeros(4, int))
+    with pytest.raises(ad.ArgumentError, match="is a data set; put it into nn.data.DataLoader"):
+        trainer().fit(data)
+    run, loader = trainer(), nn.data.DataLoader(data, batch_size=4)
+    run.fit(loader)
+    with pytest.warns(UserWarning, match="nothing to do: 1 epochs are done, and epochs=1"):
+        run.fit(loader)
+
+
 def test_a_batch_that_is_no_pair():
-    trainer = nn.Trainer(Net(), nn.MSELoss(), nn.optim.SGD(NET.parameters()), progress=False)
     with pytest.raises(nn.BatchError, match=r"\(input, ..., target\), got tuple of 1; .*override"):
-        trainer.fit(nn.data.DataLoader(nn.data.TensorDataset(np.zeros((2, 1)))))
+        trainer().fit(nn.data.DataLoader(nn.data.TensorDataset(np.zeros((2, 1)))))

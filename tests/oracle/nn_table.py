@@ -233,7 +233,7 @@ FUNCTIONS = {
     "embedding": [((), {}, [IDS, (6, 3)])],
     "one_hot": [((), {}, [IDS]), ((), {"num_classes": 9}, [IDS])],
     "pad": [(((1, 2, 0, 3),), {"mode": m}, [IMAGE]) for m in ("reflect", "replicate", "circular")]
-    + [(((1, -1), "constant", 2.5), {}, [IMAGE])],
+    + [(((1, -1), "constant", 2.5), {}, [IMAGE]), (((-1, 2), "circular"), {}, [SEQUENCE])],
     "interpolate": [((), {"scale_factor": 3, "mode": "nearest"}, [IMAGE]),
                     (((9, 4),), {}, [IMAGE])],
     "scaled_dot_product_attention": [

@@ -90,7 +90,7 @@ class Profile:
     def __enter__(self):
         if self._start is not None:
             raise ArgumentError("profile: this profile is running already")
-        self._listener = self._note     # one object: listeners are told apart by identity
+        self._listener = self.heard     # one object: listeners are told apart by identity
         core.listen(self._listener)
         if self.origins:
             self._left = self._name_origin
@@ -105,7 +105,8 @@ class Profile:
             core.unlisten_sweep(self._left)
         self._start = self._listener = None
 
-    def _note(self, event):
+    def heard(self, event):
+        """Note one launch; a subclass may note more of it."""
         end = time.perf_counter()
         flops = self._flops(event)
         shapes = tuple(None if t is None else t.shape for t in event.inputs)

@@ -6,6 +6,7 @@ of the machine taken out, which each report of cost measures by a piece of fixed
 0 where nothing moved, 1 where something did, 2 where the reports cannot be compared.
 """
 
+import textwrap
 from typing import NamedTuple
 
 from .cli import UsageError
@@ -228,7 +229,7 @@ def text(lines, notes, everything=False):
                    key=lambda x: order[x.verdict])
     rows = [(x.name[-46:], _cell(x.a), _cell(x.b), _change(x.a, x.b), x.verdict) for x in shown]
     counts = {v: sum(x.verdict == v for x in lines) for v in order}
-    parts = [*notes]
+    parts = [textwrap.fill(note, 100, subsequent_indent="  ") for note in notes]
     if rows:
         parts.append(columns(("", "first", "second", "change", "verdict"), rows))
     parts.append(f"{counts['moved']} moved, {counts['not distinguishable']} not distinguishable, "

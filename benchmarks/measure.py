@@ -67,7 +67,8 @@ def rounds(parts, budget=2.0, least=7, most=200, warmup=2, tick=None):
     for _ in range(warmup):
         _round(parts, {name: [] for name in parts})
     enabled = gc.isenabled()
-    gc.collect()
+    if enabled:
+        gc.collect()
     gc.disable()
     try:
         start = time.perf_counter()

@@ -5,6 +5,7 @@ the prediction.  Invariant: what was alive before the run's copies were made is 
 bytes are those of the model, the batch and the optimizer alone.
 """
 
+import bisect
 import gc
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -60,8 +61,10 @@ class Pass:
 
 def inference(what, inputs=None):
     """One pass in eval mode under no_grad, with nothing alive but the model and its input."""
-    gc.collect()
-    before = base()
+    return _alone(_inference, what, inputs)
+
+
+def _inference(before, what, inputs):
     run = what.predictor(inputs)
     run.predict()                                   # what a model makes once is made
     peak = _peak(run.predict, before)
@@ -74,8 +77,10 @@ def inference(what, inputs=None):
 
 def step(what, input_gradient=False):
     """One training step, with the optimizer's state there: forward, backward, update."""
-    gc.collect()
-    before = base()
+    return _alone(_step, what, input_gradient)
+
+
+def _step(before, what, input_gradient):
     run = what.trainer(input_gradient)
     run.step()
     names = Names(run.model)
@@ -99,6 +104,15 @@ def step(what, input_gradient=False):
                 sorted(seen.undeclared))
 
 
+def _alone(observe, *args):
+    """Observe with nothing left of what went before, and leave nothing behind."""
+    before = base()
+    found = observe(before, *args)
+    if sum(live_bytes().values()) > sum(before[c] for c in CATEGORIES):
+        gc.collect()                # the copies were part of a cycle of references
+    return found
+
+
 def base():
     """Bytes by category that are alive now, and the slack of the pool."""
     return {**live_bytes(), "slack": ad.memory.stats()["slack_bytes"]}
@@ -113,21 +127,35 @@ def _peak(function, before):
     return {"total": sum(found.values()), **found}
 
 
-class Listener(ad.profile.Profile):        # TODO ad.memory.timeline
+class Listener(ad.profile.Profile):
+    """A profile that also notes, for each launch, the highest moment since the one before it.
+
+    live: {category: bytes} then, scratch included; slack: what the pool's size classes add.
+    """
 
     def __init__(self):
         super().__init__()
-        self.live, self.slack = [], []
+        self.slack, self._ledger = [], ad.memory.timeline()
 
-    def _note(self, event):
-        super()._note(event)
-        found = ad.memory.stats()
-        self.live.append(found["live"])
-        self.slack.append(found["slack_bytes"])
+    def __enter__(self):
+        self._ledger.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *exc):
+        super().__exit__(*exc)
+        self._ledger.__exit__(*exc)
+
+    def heard(self, event):
+        super().heard(event)
+        self.slack.append(ad.memory.stats()["slack_bytes"])
+
+    @property
+    def live(self):
+        return [m.by_category(peak=True) for m in self._ledger.events if m.op]
 
 
 def _listen(function, before):
-    """(profile, live bytes by category at each launch, slack of the pool at each)."""
+    """(profile, bytes by category at each launch, slack of the pool at each)."""
     with Listener() as seen:
         kept = function()
     del kept
@@ -178,15 +206,17 @@ def _saved(loss, layer_of):
     Backward visits records by descending serial: an array goes with the oldest that shares it.
     """
     entries = {e.serial: e for e in ad.Tape.of(loss)}
-    turn = {serial: k + 1 for k, serial in enumerate(sorted(entries, reverse=True))}
+    order = sorted(entries)
     found = []
     for a in ad.memory.saved_report(loss):
-        last = entries[min(serial for serial, *_ in a.users)]
+        # What a checkpoint keeps of its arguments goes with its first record, the next on the tape.
+        at = bisect.bisect_left(order, min(serial for serial, *_ in a.users))
+        last = entries[order[at]]
         found.append({
             "bytes": a.nbytes, "shape": list(a.shape), "dtype": str(a.dtype),
             "category": "saved" if a.category == "temporary" else a.category, "op": a.op,
             "name": a.name, "layer": layer_of(a.scope), "line": _line(a.line),
             "shared_with": [f"{op}.{name}" for _, op, name, *_ in a.users[1:]],
-            "freed_by": {"op": last.op, "layer": layer_of(last.scope), "turn": turn[last.serial],
-                         "of": len(entries)}})
+            "freed_by": {"op": last.op, "layer": layer_of(last.scope), "turn": len(order) - at,
+                         "of": len(order)}})
     return found

@@ -16,7 +16,7 @@ class CostReport:
     """What training a model costs over using it; made by `benchmarks.cost`.
 
     print(report), report["multiples"]["step"], report.to_dict(), report.save("cost.json"),
-    report.trace("trace.json"), report.plots("folder"), report.page("cost.html").
+    report.plots("folder"), report.page("cost.html").
     """
 
     def __init__(self, data):

@@ -6,6 +6,7 @@ and of Python are what they were, and nothing that the caller gave has been writ
 
 import contextlib
 import copy
+import gc
 import random
 
 import numpy as np
@@ -156,13 +157,18 @@ class TrainingRun:
 
 @contextlib.contextmanager
 def protected():
-    """Inside, recording is on; afterwards the random states are as before."""
+    """Inside, recording is on and the garbage collector off (what it frees on its way would be
+    missing from the counts); afterwards the random states are as before."""
     engine = np.array(ad.random_state().numpy())
     numpys, pythons = np.random.get_state(), random.getstate()
+    collects = gc.isenabled()
+    gc.disable()
     try:
         with ad.enable_grad():
             yield
     finally:
+        if collects:
+            gc.enable()
         with ad.no_grad(), ad.random_state().writable() as state:
             state[...] = engine
         np.random.set_state(numpys)

@@ -14,7 +14,7 @@ from ..units import BYTES, FLOPS, TIMES, quantity, times
 from .observe import PHASES
 
 WIDTH = 100
-ROWS = 24                   # of the tables by layer, operation, kernel and array
+NAME, ROWS = 17, 24         # of the tables by layer, operation, kernel and array
 SHORT = {"inference": "infer", "forward": "forward", "backward": "back", "update": "update"}
 LIMIT = {"compute": "comp", "bandwidth": "band", "overhead": "over", None: ""}
 
@@ -97,14 +97,15 @@ def memory(report):
             if training["peak"][c] or inference["peak"][c]]
     rows.append(("total", *(quantity(x["peak"]["total"], BYTES) for x in (training, inference))))
     rows.append(("pool slack", *(_bytes(x["slack"]) for x in (training, inference))))
-    rows.append(("at launch", *(_place(x) for x in (training, inference))))
-    return columns(("category", "training", "inference"), rows)
+    table = columns(("category", "training", "inference"), rows)
+    at = f"peak of training {_place(training)}; of inference {_place(inference)}"
+    return f"{table}\n{_wrapped(at)}"
 
 
 def _place(ledger):
     at = ledger["at"]
-    layer = f" in {_short(at['layer'], 22)}" if at["layer"] else ""
-    return f"{at['launch'] + 1} of {ledger['launches']}: {at['op']}{layer}"
+    layer = f" in {at['layer']}" if at["layer"] else ""
+    return f"at launch {at['launch'] + 1} of {ledger['launches']}, {at['op']}{layer}"
 
 
 def reconciled(report):
@@ -129,29 +130,30 @@ def saved(report):
     for a in arrays[:ROWS]:
         line = (a["line"] or "-").rpartition("/")[2]
         freed = a["freed_by"]
-        rows.append((quantity(a["bytes"], BYTES), "x".join(map(str, a["shape"])) or "()",
-                     a["category"], f"{a['op']}.{a['name']}", _short(a["layer"] or "-", 22),
-                     _short(line, 20), f"{freed['turn']}/{freed['of']}"))
+        shape = "x".join(map(str, a["shape"])) or "()"
+        rows.append((quantity(a["bytes"], BYTES), _short(shape, 13), a["category"],
+                     _short(f"{a['op']}.{a['name']}", 19), _short(a["layer"] or "-", 17),
+                     _short(line, 16), f"{freed['turn']}/{freed['of']}"))
     if not rows:
         return None
-    table = columns(("bytes", "shape", "counts as", "saved by", "layer", "line", "freed at"), rows,
+    table = columns(("bytes", "shape", "counts as", "saved by", "layer", "line", "freed"), rows,
                     left=7)
     more = f"{len(arrays) - ROWS} more; " if len(arrays) > ROWS else ""
     guess = report["saved"]["predicted_bytes"]
     return (f"{table}\n{more}{report['saved']['bytes']:,} bytes in category saved, predicted "
-            f"{'-' if guess is None else f'{guess:,}'}; freed at: step of backward")
+            f"{'-' if guess is None else f'{guess:,}'}; freed: at which step of backward")
 
 
 def by_layer(report):
     """A row for each module with operations of its own."""
-    rows = [(_short(r["path"] or "(model)", 22), r,
+    rows = [(_short(r["path"] or "(model)", NAME), r,
              (times(r["multiples"]["peak"]), _bytes(r["saved"]))) for r in report["layers"]]
     return _costs("layer", rows, ("x peak", "saved"))
 
 
 def by_op(report):
     """A row for each operation that the model called."""
-    return _costs("operation", [(_short(r["op"], 22), r, ()) for r in report["ops"]], ())
+    return _costs("operation", [(_short(r["op"], NAME), r, ()) for r in report["ops"]], ())
 
 
 def _costs(title, rows, more):
@@ -172,18 +174,18 @@ def _costs(title, rows, more):
         cells.append((name, *(_time(r[p]["seconds"]) if r[p]["launches"] else "" for p in SHORT),
                       times(r["multiples"]["seconds"]), times(r["multiples"]["flops"]), *extra,
                       _share(bound / seconds if seconds else None, LIMIT[limit])))
-    table = columns((title, *SHORT.values(), "x time", "x ops", *more, "% of limit"), cells)
+    table = columns((title, *SHORT.values(), "x time", "x ops", *more, "% limit"), cells)
     left_out = len(rows) - len(cells)
     return table + (f"\n{left_out} more, each of less time" if left_out else "")
 
 
 def kernels(report):
     """Every kernel launched, by phase: what bounds it, and how near it comes."""
-    rows = [(_short(r["op"], 22), r["phase"], r["launches"], _time(r["seconds"]),
+    rows = [(_short(r["op"], 21), r["phase"], r["launches"], _time(r["seconds"]),
              _time(r["bound_seconds"]), _share(r["share"], LIMIT[r["bound"]]), _flops(r["flops"]),
              _bytes(r["moved"]), _rate(r["flops"], r["seconds"]), _rate(r["moved"], r["seconds"]))
             for r in report["roofline"][:ROWS]]
-    return columns(("kernel", "phase", "calls", "time", "bound", "% of limit", "ops", "moved",
+    return columns(("kernel", "phase", "calls", "time", "bound", "% limit", "ops", "moved",
                     "GFLOP/s", "GB/s"), rows, left=2)
 
 
@@ -235,7 +237,9 @@ def _wrapped(line, indent=""):
 
 
 def _time(seconds):
-    return "-" if seconds is None else quantity(seconds, TIMES)
+    if seconds is None:
+        return "-"
+    return f"{1e6 * seconds:.2f} µs" if seconds < 1e-6 else quantity(seconds, TIMES)
 
 
 def _bytes(n):

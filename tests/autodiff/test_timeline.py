@@ -264,12 +264,12 @@ def test_makers_off_the_tape_are_known_to_a_timeline():
 
 
 def test_the_report_fits_and_names_what_it_cannot_see():
-    numbers = ad.from_numpy(np.ones(1000))
+    numbers = ad.from_numpy(np.ones(1003))
     view = ad.ones((10,)).numpy()           # its tensor is gone
     report = memory.why_alive()
     assert report.unseen_bytes >= (view.nbytes if core.name == "compiled" else 0)
-    array, = (a for a in report if a.shared)
-    assert (array.nbytes, array.holders) == (8000, ["numbers"])
+    array, = (a for a in report if a.shared and a.shape == (1003,))
+    assert array.holders == ["numbers"]
     text = str(report)
     assert max(map(len, text.splitlines())) <= 100
     assert ("held by no tensor" in text) == (report.unseen_bytes > 0)

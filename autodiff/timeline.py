@@ -91,6 +91,7 @@ class timeline:
 
     @property
     def peak_bytes(self):
+        """The most bytes that were live at once inside; 0 where nothing ran."""
         return self.peak.peak_bytes if self._raw else 0
 
     def by_phase(self):

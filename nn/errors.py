@@ -98,8 +98,9 @@ def outside(indices, count, ignored=None):
         bad &= values != ignored
     if not bad.any():
         return None
-    place = np.unravel_index(int(bad.argmax()), values.shape)
-    return int(values[place]), place[0] if len(place) == 1 else tuple(map(int, place))
+    at = np.unravel_index(int(bad.argmax()), values.shape)
+    place = tuple(map(int, at)) if len(at) > 1 else sum(at)         # 0 for a single one
+    return int(values[at]), place
 
 
 def bad_label(name, labels, classes, ignored=None):

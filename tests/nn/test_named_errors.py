@@ -46,6 +46,8 @@ SAYS = [
      "label 10 of sample 2 is none of the 10 classes", "more outputs; in loss"),
     (lambda: nn.functional.nll_loss(zeros(2, 3, 4), ad.tensor(np.full((2, 4), 3))), nn.LabelError,
      "label 3 of sample (0, 0)", "labels must be in [0, 3), or ignore_index=-100"),
+    (lambda: nn.functional.cross_entropy(zeros(3), ad.tensor(5)), nn.LabelError,
+     "label 5 of sample 0 is none of the 3 classes", "correct the labels"),
     (lambda: Words()(ad.tensor([[1], [10]])), ad.IndexRangeError,
      "index 10 at place (1, 0) is outside the table", "num_embeddings=10; in table"),
     # the wrong rank, size or kind of input

@@ -8,6 +8,7 @@ Switches (environment variables, read at build time):
     AUTODIFF_ARCH      native (default) | x86-64-v3 | baseline
     AUTODIFF_DEBUG=1   bounds and wraparound checks, assertions, -O1 -g
     AUTODIFF_SANITIZE=1  address and undefined-behaviour sanitizers
+    AUTODIFF_LEDGER=0  no count of bytes, only to measure what counting costs (`make ledger`)
     AUTODIFF_CORE=plain  no extension at all: the core in Python over NumPy
     AUTODIFF_ONLY=kernels.conv,kernels.pool   only these modules (also: `--only kernels.conv`)
 """
@@ -27,9 +28,11 @@ ROOT = os.path.dirname(os.path.abspath(__file__))
 ARCH = os.environ.get("AUTODIFF_ARCH", "native")
 DEBUG = os.environ.get("AUTODIFF_DEBUG", "0") == "1"
 SANITIZE = os.environ.get("AUTODIFF_SANITIZE", "0") == "1"
+LEDGER = os.environ.get("AUTODIFF_LEDGER", "1") != "0"
 PLAIN = os.environ.get("AUTODIFF_CORE", "") == "plain"
 ONLY = [name for name in os.environ.get("AUTODIFF_ONLY", "").split(",") if name]
-VARIANT = "plain" if PLAIN else ARCH + "-debug" * DEBUG + "-sanitize" * SANITIZE
+VARIANT = "plain" if PLAIN else (ARCH + "-debug" * DEBUG + "-sanitize" * SANITIZE
+                                 + "-no-ledger" * (not LEDGER))
 JOBS = min(2, os.cpu_count() or 1)
 
 for at, word in enumerate(sys.argv):
@@ -49,6 +52,9 @@ FLAGS = ["-fno-math-errno", "-fno-trapping-math", "-fno-semantic-interposition",
          "-Wno-unused-function", "-Wno-unreachable-code", *MARCH[ARCH]]
 FLAGS += ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O3", "-g0"]
 LINK_FLAGS = ["-pthread"]
+MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
+if not LEDGER:
+    MACROS.append(("AD_LEDGER", "0"))
 if SANITIZE:
     FLAGS += ["-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
     LINK_FLAGS += ["-fsanitize=address,undefined"]
@@ -82,7 +88,7 @@ def extensions():
         Extension(
             name, [path],
             include_dirs=["kernels", numpy.get_include(), scipy_openblas32.get_include_dir()],
-            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+            define_macros=MACROS,
             # A module that calls no BLAS does not depend on the library; no run path is needed,
             # since kernels/__init__.py loads it by path.
             extra_link_args=[*LINK_FLAGS, *AS_NEEDED, "-L" + scipy_openblas32.get_lib_dir(),

@@ -36,8 +36,13 @@ ledger.high = PY_SSIZE_T_MAX
 cdef extern from *:
     """
     static __thread int ad_dry_runs;        /* this thread is inside so many */
+
+    #ifndef AD_LEDGER
+    #define AD_LEDGER 1                     /* 0: count nothing, to measure what counting costs */
+    #endif
     """
     int ad_dry_runs
+    const bint COUNTING "AD_LEDGER"
 
 cdef int detours = 0
 
@@ -60,10 +65,18 @@ def dry_runs(int change=0):
 
 
 cdef inline void _count(int category, Py_ssize_t nbytes) noexcept:
+    if not COUNTING:
+        return
     ledger.live[category] += nbytes
     ledger.total += nbytes
     if ledger.total > ledger.level:
         _rise()
+
+
+cdef inline void _uncount(int category, Py_ssize_t nbytes) noexcept:
+    if COUNTING:
+        ledger.live[category] -= nbytes
+        ledger.total -= nbytes
 
 
 cdef void _rise() noexcept:
@@ -93,15 +106,13 @@ cdef class Storage:
 
     def __dealloc__(self):
         if self.ptr != NULL and self.owner is None:
-            ledger.live[self.counted] -= self.nbytes
-            ledger.total -= self.nbytes
-            ledger.blocks -= 1
+            _uncount(self.counted, self.nbytes)
+            ledger.blocks -= COUNTING
             pool_free(self.ptr, self.nbytes)
         elif self.dry:
-            ledger.live[self.counted] -= self.nbytes
-            ledger.total -= self.nbytes
+            _uncount(self.counted, self.nbytes)
             ledger.dry -= self.nbytes
-            ledger.blocks -= 1
+            ledger.blocks -= COUNTING
             detour(-1)
 
 
@@ -117,7 +128,7 @@ cdef Storage new_storage(Py_ssize_t nbytes):
         if s.ptr == NULL:
             raise OutOfMemoryError(f"autodiff: out of memory: asked for {nbytes} bytes, "
                                    f"{ledger.total - ledger.dry} are in use")
-    ledger.blocks += 1
+    ledger.blocks += COUNTING
     _count(TEMPORARY, nbytes)
     return s
 
@@ -128,7 +139,7 @@ cdef void recount(Storage s) noexcept:
     if s.saves > 0 and now < SAVED:
         now = SAVED
     if now != s.counted:
-        if s.owner is None:
+        if COUNTING and s.owner is None:
             ledger.live[s.counted] -= s.nbytes
             ledger.live[now] += s.nbytes
             if ledger.total == ledger.peak:
@@ -150,8 +161,7 @@ cdef char* scratch_alloc(Py_ssize_t nbytes) except? NULL:
 
 
 cdef void scratch_free(char* p, Py_ssize_t nbytes) noexcept:
-    ledger.live[TEMPORARY] -= nbytes
-    ledger.total -= nbytes
+    _uncount(TEMPORARY, nbytes)
     if p != NULL:
         pool_free(p, nbytes)
 

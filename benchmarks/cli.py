@@ -35,6 +35,8 @@ COMMANDS = (
             "how a step's time grows with batch, width, depth, length"),
     Command("phone", "benchmarks.phone",
             "a classifier at five widths: accuracy, latency, file, memory; what training cost"),
+    Command("ledger", "benchmarks.ledger",
+            "what counting memory costs, beside a build that does not count"),
 )
 
 

@@ -11,9 +11,16 @@ _root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _inside = tuple(os.path.join(_root, package) + os.sep for package in ("autodiff", "nn"))
 
 
+_known = {}         # file name -> is it the library's own?  Asked for each frame of each launch.
+
+
 def is_internal(code):
     """True for code of the library itself (autodiff/, nn/), which is skipped on the way up."""
-    return code.co_filename.startswith(_inside) or code.co_filename.startswith("<frozen")
+    name = code.co_filename
+    found = _known.get(name)
+    if found is None:
+        found = _known[name] = name.startswith((*_inside, "<frozen"))
+    return found
 
 
 def current():

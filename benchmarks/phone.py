@@ -68,10 +68,15 @@ def measure_widths(workload, channels, hidden, widths=WIDTHS, repetitions=2000, 
         rows.append({"width": width, **sizes, **row})
         frozen.append(model)
     x = next(iter(workload(**options).loader(seed=0)))[0][:1]
-    for row, model in zip(rows, frozen, strict=True):
-        row.update(_use(model, x))
-    for row, seconds in zip(rows, _latencies(frozen, x, repetitions), strict=True):
-        row["latency"] = seconds
+    threads = ad.get_num_threads()
+    ad.set_num_threads(1)           # for the bytes too: a kernel's scratch grows with the threads
+    try:
+        for row, model in zip(rows, frozen, strict=True):
+            row.update(_use(model, x))
+        for row, seconds in zip(rows, _latencies(frozen, x, repetitions), strict=True):
+            row["latency"] = seconds
+    finally:
+        ad.set_num_threads(threads)
     return rows
 
 
@@ -113,22 +118,17 @@ def _use(model, x):
 
 
 def _latencies(models, x, repetitions):
-    """[{"p50", "p99"}] in seconds: every model in turn, on one thread, one image at a time."""
-    threads = ad.get_num_threads()
+    """[{"p50", "p99"}] in seconds: every model in turn, one image at a time."""
     seconds = [[] for _ in models]
     clock = time.perf_counter
-    ad.set_num_threads(1)
-    try:
-        with ad.no_grad():
-            for k in range(repetitions + 20):
-                for model, times in zip(models, seconds, strict=True):
-                    start = clock()
-                    model(x)
-                    spent = clock() - start
-                    if k >= 20:                             # the first ones warm up
-                        times.append(spent)
-    finally:
-        ad.set_num_threads(threads)
+    with ad.no_grad():
+        for k in range(repetitions + 20):
+            for model, times in zip(models, seconds, strict=True):
+                start = clock()
+                model(x)
+                spent = clock() - start
+                if k >= 20:                                 # the first ones warm up
+                    times.append(spent)
     return [{"p50": _percentile(s, 0.50), "p99": _percentile(s, 0.99)} for s in seconds]
 
 

@@ -63,6 +63,22 @@ class Browser:
     def text(self, selector="#app"):
         return self.one(selector).text
 
+    def seen(self, selector):
+        """The text of an element, once it is displayed: a list that scrolls is drawn anew, and
+        what was found in it is stale a moment later."""
+        from selenium.common.exceptions import (
+            NoSuchElementException,
+            StaleElementReferenceException,
+        )
+        from selenium.webdriver.support.ui import WebDriverWait
+        wait = WebDriverWait(self.driver, 5, poll_frequency=0.05, ignored_exceptions=(
+            NoSuchElementException, StaleElementReferenceException))
+
+        def text(driver):
+            found = self.one(selector)
+            return found.is_displayed() and found.text
+        return wait.until(text)
+
     def press(self, key, selector="body"):
         """Press a key, by its name in Selenium's Keys."""
         from selenium.webdriver.common.keys import Keys

@@ -94,7 +94,7 @@ class Record(Node):
 
     def _keep(self, key, tensor):
         self.saved[key] = (tensor.bare(), tensor.storage.version)
-        tensor.storage.saves += 1
+        tensor.storage.keep(1)
 
     def saved_tensors(self):
         """What is kept for backward: name -> Tensor (a list for a variadic input)."""
@@ -133,7 +133,7 @@ class Record(Node):
 
     def _drop(self):
         for tensor, _ in self.saved.values():
-            tensor.storage.saves -= 1
+            tensor.storage.keep(-1)
         self.saved = {}
 
     def __del__(self):

@@ -34,13 +34,11 @@ class Storage:
         self.tensors = weakref.WeakSet()
         self._category = self._counted = category
         if not foreign:
-            ledger.count(category, self.nbytes, 1)
-            ledger.dry += self.nbytes if self.dry else 0
+            ledger.count(category, self.nbytes, 1, self.dry)
 
     def __del__(self):
         if not self.foreign:
-            ledger.count(self._counted, -self.nbytes, -1)
-            ledger.dry -= self.nbytes if self.dry else 0
+            ledger.count(self._counted, -self.nbytes, -1, self.dry)
 
     def wrote(self):
         """Count a write; a dry run writes to nothing but what it made."""
@@ -63,19 +61,20 @@ class Storage:
         """How many records keep these bytes for backward."""
         return self._saves
 
-    @saves.setter
-    def saves(self, count):
-        self._saves = count
-        self._recount()
+    def keep(self, records):
+        """Count so many more records (below zero: fewer) that keep these bytes for backward."""
+        with ledger.lock:
+            self._saves += records
+            self._recount()
 
     def _recount(self):
         """Move the bytes to the category that counts now: the highest."""
-        saved = self._saves > 0 and self._category == "temporary"
-        now = "saved" if saved else self._category
-        if now != self._counted:
-            if not self.foreign:
-                ledger.move(self._counted, now, self.nbytes)
-            self._counted = now
+        with ledger.lock:
+            saved = self._saves > 0 and self._category == "temporary"
+            # Set before the bytes move: garbage collected meanwhile may hold a save of them.
+            old, self._counted = self._counted, "saved" if saved else self._category
+            if old != self._counted and not self.foreign:
+                ledger.move(old, self._counted, self.nbytes)
 
 
 class Tensor:

@@ -1,0 +1,30 @@
+"""The ledger while threads keep and let go of the same bytes."""
+
+import sys
+import threading
+
+import numpy as np
+
+import autodiff as ad
+from autodiff import core
+
+
+def test_threads_that_save_the_same_bytes():
+    x = ad.tensor(np.ones((7, 4)), requires_grad=True) * 1.0        # a temporary
+    before = core.memory_stats()["live"]
+
+    def work():
+        for _ in range(300):
+            ad.tanh(x) * x
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert core.memory_stats()["live"] == before

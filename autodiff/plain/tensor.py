@@ -39,6 +39,7 @@ class Storage:
     def __del__(self):
         if not self.foreign:
             ledger.count(self._counted, -self.nbytes, -1, self.dry)
+            self.foreign = True         # in a cycle of garbage a record may let go of it later
 
     def wrote(self):
         """Count a write; a dry run writes to nothing but what it made."""

@@ -14,6 +14,7 @@ if not getattr(_kernels, "__autodiff_kernels__", False):
         "take its folder off sys.path")
 
 from . import core, dtypes, errors, memory, methods, ops, profile, testing    # noqa: E402
+from .capture import capture                                                    # noqa: E402
 from .checkpoint import checkpoint                                              # noqa: E402
 from .core import Tensor, enable_grad, is_grad_enabled, no_grad, set_grad_enabled   # noqa: E402
 from .dry import dry_run, in_dry_run                                            # noqa: E402

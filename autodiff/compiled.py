@@ -11,7 +11,8 @@ from .modes import (current_phase, current_scope, enable_grad, is_grad_enabled, 
                     listen_tape, no_grad, pop_scope, push_scope, set_grad_enabled, set_phase,
                     set_tangents, unlisten_sweep, unlisten_tape)
 from .record import custom_record
-from .storage import Storage, dry_runs, mark, memory_stats, reset_peak, trim, watch
+from .storage import (Storage, dry_runs, mark, memory_stats, reset_peak, traces, trim,
+                      watch)
 from .sweep import sweep
 from .tape import Leaf, Record
 from .tensor import Tensor, set_method, set_operator

@@ -10,6 +10,7 @@ import contextlib
 import numpy as np
 
 from . import core
+from .errors import DryRunError
 
 __all__ = ["dry_run", "in_dry_run"]
 
@@ -54,6 +55,16 @@ def outside():
         yield
     finally:
         core.dry_runs(depth)
+
+
+def guessed(name, t):
+    """True where the values of `t` are unknown and a dry run may take typical ones instead.
+
+    Raises DryRunError in a trace (capture.py), which would keep the guess for later calls.
+    """
+    if t.is_dry and core.traces():
+        raise DryRunError.no_values(name, t)
+    return t.is_dry
 
 
 def dry_array(t):

@@ -66,6 +66,10 @@ class DryRunError(AutodiffError, RuntimeError):
                    "values; use it inside `with ad.dry_run():`, or make it again outside")
 
 
+class CaptureError(AutodiffError, RuntimeError):
+    """A function does what a capture cannot repeat without Python."""
+
+
 class NonFiniteError(AutodiffError, ArithmeticError):
     """Anomaly mode met a NaN or an infinity."""
 

@@ -29,13 +29,6 @@ cdef class LaunchCopy:
 
     It holds the storages of its buffers, so that their addresses stay what they were.
     """
-    cdef Launch L
-    cdef bytearray bufs, pointers
-    cdef list held
-    cdef Storage work
-    cdef bint dry
-    cdef readonly str name
-
     def replay(self):
         """Run the kernel on the same buffers, and on scratch taken at the first time."""
         cdef int code

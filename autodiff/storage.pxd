@@ -23,7 +23,12 @@ cdef int detours
 cdef void detour(int change) noexcept
 cdef bint in_dry_run() noexcept     # this thread is in one; ask where detours != 0
 
+cdef bint in_trace() noexcept       # ... and what it launches is being captured
+
+cdef int note_read(Storage s) except -1
+
 cdef Storage new_storage(Py_ssize_t nbytes)
+cdef int give_bytes(Storage s) except -1
 cdef void recount(Storage s) noexcept
 cdef char* scratch_alloc(Py_ssize_t nbytes) except? NULL
 cdef void scratch_free(char* p, Py_ssize_t nbytes) noexcept

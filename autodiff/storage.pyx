@@ -36,12 +36,14 @@ ledger.high = PY_SSIZE_T_MAX
 cdef extern from *:
     """
     static __thread int ad_dry_runs;        /* this thread is inside so many */
+    static __thread int ad_traces;          /* ... of which so many trace for a capture */
 
     #ifndef AD_LEDGER
     #define AD_LEDGER 1                     /* 0: count nothing, to measure what counting costs */
     #endif
     """
     int ad_dry_runs
+    int ad_traces
     const bint COUNTING "AD_LEDGER"
 
 cdef int detours = 0
@@ -92,6 +94,26 @@ cdef void _rise() noexcept:
 cdef int64_t _made = 0
 
 
+cdef bint in_trace() noexcept:
+    return ad_traces > 0 and ad_dry_runs > 0
+
+
+def traces(int change=0):
+    """Enter (1) or leave (-1) a trace, a dry run that `capture` makes; returns how many."""
+    global ad_traces
+    ad_traces += change
+    return ad_traces if ad_dry_runs > 0 else 0
+
+
+# Numbers of the storages whose values the trace under way has read; one trace runs at a time.
+values_read = set()
+
+
+cdef int note_read(Storage s) except -1:
+    values_read.add(s.number)
+    return 0
+
+
 @cython.final
 @cython.no_gc
 @cython.freelist(512)
@@ -131,6 +153,17 @@ cdef Storage new_storage(Py_ssize_t nbytes):
     ledger.blocks += COUNTING
     _count(TEMPORARY, nbytes)
     return s
+
+
+cdef int give_bytes(Storage s) except -1:
+    """Bytes for a storage that was made in a dry run."""
+    s.ptr = pool_alloc(s.nbytes)
+    if s.ptr == NULL:
+        raise OutOfMemoryError(f"autodiff: out of memory: asked for {s.nbytes} bytes")
+    s.dry = False
+    ledger.dry -= s.nbytes
+    detour(-1)
+    return 0
 
 
 cdef void recount(Storage s) noexcept:

@@ -8,7 +8,8 @@ cimport cython
 cimport numpy as cnp
 from cpython.ref cimport Py_INCREF
 
-from autodiff.storage cimport Storage, detours, in_dry_run, new_storage, recount, wrote
+from autodiff.storage cimport (
+    Storage, detours, in_dry_run, in_trace, new_storage, note_read, recount, wrote)
 from autodiff.tape cimport Leaf, Node, Record
 from kernels.launch cimport FLOAT32, Buf, itemsize
 
@@ -175,6 +176,9 @@ cdef class Tensor:
         """A writable ndarray over the bytes (for `writable()`)."""
         if self.storage.readonly:
             raise InPlaceError("writable: the tensor shares read-only memory; copy it first")
+        if detours and in_trace():
+            raise DryRunError("writable: a captured function cannot write through NumPy; write "
+                              "with operations (copy_, fill_, t[...] = x)")
         array = ndarray_of(self, cnp.NPY_ARRAY_WRITEABLE)
         # What a dry run writes to a tensor made outside is lost.
         return array.copy() if detours and in_dry_run() else array
@@ -410,6 +414,8 @@ cdef object ndarray_of(Tensor t, int flags):
     cdef int k
     if t.storage.dry:
         raise DryRunError.no_values("numpy", t)
+    if detours and in_trace():
+        note_read(t.storage)
     for k in range(t.buf.ndim):
         dims[k], steps[k] = t.buf.shape[k], t.buf.strides[k]
     array = _PyArray_New(_PyArray_Type, t.buf.ndim, dims, NUMPY_TYPE[t.buf.dtype], steps,

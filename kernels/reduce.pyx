@@ -19,7 +19,6 @@ from kernels.launch cimport (
 from kernels.vmath cimport vexp
 
 cdef enum:
-    LANES = 32
     MAX_CHUNKS = 16             # of a reduction: partial results stay on the stack
     CHUNK = 1 << 15             # elements; fewer are not worth cutting
     GRAIN = 1 << 16             # elements a thread should have
@@ -487,9 +486,14 @@ cdef void plan(Fold* f, Launch* L, int64_t axes) noexcept nogil:
     each = f.count * (min(<Py_ssize_t>BLOCK, f.width) if f.width else 1)
     f.chunks, f.chunk = 1, f.count
     if f.units < MAX_CHUNKS and each >= 2 * CHUNK:
-        want = min(each // CHUNK, MAX_CHUNKS // f.units)
-        f.chunk = (f.count + want - 1) // want
+        f.chunk = chunk_of(f.count, each, f.units)
         f.chunks = (f.count + f.chunk - 1) // f.chunk
+
+
+cdef inline Py_ssize_t chunk_of(Py_ssize_t count, Py_ssize_t each,
+                                Py_ssize_t units) noexcept nogil:
+    cdef Py_ssize_t want = min(each // CHUNK, MAX_CHUNKS // units)
+    return (count + want - 1) // want
 
 
 cdef int reduce(Tag* t, Launch* L, int64_t axes) noexcept nogil:
@@ -505,6 +509,30 @@ cdef int reduce(Tag* t, Launch* L, int64_t axes) noexcept nogil:
     if t.f.chunks > 1:
         finish(t)
     return OK
+
+
+# ---- a full sum in parts (reduce.pxd)
+
+cdef Py_ssize_t sum_chunk(Py_ssize_t n) noexcept nogil:
+    """Elements of a contiguous array of n that one chunk takes."""
+    return chunk_of(n, n, 1) if n >= 2 * CHUNK else n
+
+
+cdef void sum_lanes(double* a, char* x, int dtype, Py_ssize_t n) noexcept nogil:
+    """The next n elements of a chunk, all but the last time a multiple of LANES, into LANES sums."""
+    cdef Sum t
+    if dtype == FLOAT32:
+        lanes(&t, a, 0, False, <float*>x, n)
+    else:
+        lanes(&t, a, 0, False, <double*>x, n)
+
+
+cdef double sum_of_lanes(double* a) noexcept nogil:
+    cdef double s = a[0]
+    cdef int j
+    for j in range(1, LANES):
+        s = s + a[j]
+    return s
 
 
 # ---- kernels.  ia: the reduced axes as a bit set (keepdims follows, and is not needed)

@@ -10,6 +10,7 @@ import copyreg
 import threading
 
 import autodiff as ad
+from autodiff.capture import stale
 from autodiff.core import current_scope, pop_scope, push_scope
 
 from .errors import ArgumentError, DtypeError, ModuleError
@@ -116,6 +117,8 @@ class Module:
             members[name] = kind
         if kind == MODULE or old == MODULE:
             _changed()
+        if value is not self.__dict__.get(name):
+            stale()
         self.__dict__[name] = value
 
     def __delattr__(self, name):
@@ -280,7 +283,9 @@ class Module:
         if not isinstance(mode, bool):
             raise ArgumentError(f"train: mode must be True or False, got {mode!r}")
         for m in self.modules():
-            m.__dict__["training"] = mode
+            if m.training is not mode:
+                m.__dict__["training"] = mode
+                stale()
         return self
 
     def eval(self):
@@ -301,6 +306,7 @@ class Module:
         """Freeze or unfreeze all parameters."""
         for p in self.parameters():
             p.requires_grad = requires_grad
+        stale()
         return self
 
     def zero_grad(self, set_to_none=True):
@@ -331,6 +337,7 @@ class Module:
                     if id(t) not in new:
                         new[id(t)] = (replaced(t, dtype), t)
                     m.__dict__[name] = new[id(t)][0]
+        stale()
         return self
 
     def float(self):

@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 import autodiff as ad
+from autodiff.dry import guessed
 
 from . import functional as F
 from . import init
@@ -223,7 +224,8 @@ class Padding:
         if lengths.shape != (batch,):
             raise ShapeError(f"{name}: lengths must have shape {(batch,)}, one for each sequence, "
                              f"got {lengths.shape}{where()}")
-        n = np.full(batch, steps) if lengths.is_dry else lengths.numpy().astype(np.int64)
+        n = (np.full(batch, steps) if guessed(f"{name} with lengths", lengths)
+             else lengths.numpy().astype(np.int64))
         t = np.arange(steps)[:, None]
         if batch and not (1 <= n.min() and n.max() <= steps):
             raise ValueRangeError(f"{name}: lengths must be in [1, {steps}], got {n.min()} .. "

@@ -10,7 +10,7 @@ from .apply import bind, custom_record
 from .ledger import mark, memory_stats, reset_peak, trim, watch
 from .modes import (current_phase, current_scope, dry_runs, enable_grad, is_grad_enabled,
                     listen, listen_sweep, listen_tape, no_grad, pop_scope, push_scope,
-                    set_grad_enabled, set_phase, set_tangents, unlisten, unlisten_sweep,
+                    set_grad_enabled, set_phase, set_tangents, traces, unlisten, unlisten_sweep,
                     unlisten_tape)
 from .sweep import sweep
 from .tape import Leaf, Record

@@ -69,6 +69,11 @@ def dry_runs(change=0):
     return modes.dry
 
 
+def traces(change=0):
+    """In how many traces this thread is: none, for there are no launches to repeat."""
+    return 0
+
+
 def current_scope():
     """The module path that new records carry."""
     return modes.scope

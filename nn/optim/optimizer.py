@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 import autodiff as ad
+from autodiff.capture import each_call
 from autodiff.core import set_phase
 
 from ..errors import ArgumentError, ShapeError, StateDictError, ValueRangeError
@@ -115,6 +116,7 @@ class Optimizer:
                 loss = closure()
         previous, grad = set_phase("update"), ad.set_grad_enabled(False)
         try:
+            each_call(self.write_rates)
             for group, rate in zip(self.param_groups, self._rates, strict=True):
                 self._step_group(group, rate)
         finally:

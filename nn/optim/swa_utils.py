@@ -6,6 +6,7 @@ Invariant: the averaged model is a copy of its own; the trained one is read, nev
 import copy
 
 import autodiff as ad
+from autodiff.dry import guessed
 
 from ..errors import ArgumentError, ValueRangeError
 from ..module import Module
@@ -38,7 +39,8 @@ class AveragedModel(Module):
             raise ArgumentError("AveragedModel: update_parameters got another model than it was "
                                 "made of")
         # A dry run does not know the count, and takes it that this update is not the first.
-        count = 1 if self.n_averaged.is_dry else self.n_averaged.item()
+        count = (1 if guessed("update_parameters", self.n_averaged)
+                 else self.n_averaged.item())
         averaged = {name for name, _ in self.module.named_parameters()}
         with ad.no_grad():
             for name, mine in own.items():

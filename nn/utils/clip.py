@@ -7,6 +7,7 @@ itself under clip_grad_value_.
 import math
 
 import autodiff as ad
+from autodiff.dry import guessed
 
 from ..errors import ValueRangeError
 
@@ -34,7 +35,8 @@ def get_total_norm(tensors, norm_type=2.0, error_if_nonfinite=False):
         else:
             total = ad.stack([(ad.abs(t) ** norm_type).sum().astype(dtype)
                               for t in tensors]).sum() ** (1 / norm_type)
-    if error_if_nonfinite and not total.is_dry and not math.isfinite(total.item()):
+    if error_if_nonfinite and not guessed("error_if_nonfinite", total) and not math.isfinite(
+            total.item()):
         raise ad.NonFiniteError(f"get_total_norm: the gradients' norm is {total.item()}; look for "
                                 "a NaN in the loss, or pass error_if_nonfinite=False")
     return total
@@ -45,12 +47,10 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
     tensor. Pascanu et al. (2013)."""
     grads = _gradients(parameters)
     total = get_total_norm(grads, norm_type, error_if_nonfinite)
-    # A dry run knows no norm: it counts on the worse case, that it is too large.
-    share = 0.0 if total.is_dry else max_norm / (total.item() + 1e-6)
-    if not share >= 1:                  # a NaN too
-        with ad.no_grad():
-            for g in grads:
-                g *= share
+    with ad.no_grad():
+        share = ad.clip(max_norm / (total + 1e-6), max=1.0)         # a NaN stays one
+        for g in grads:
+            g *= share.astype(g.dtype)
     return total
 
 

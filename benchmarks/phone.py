@@ -21,7 +21,8 @@ from .units import BYTES, FLOPS, TIMES, figure, quantity
 
 SCHEMA = "autodiff.phone/1"
 WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
-BASE = {"cnn": ((16, 32), 64), "fashion": ((16, 32), 64)}      # channels, hidden units at width 1
+CHANNELS, HIDDEN = (16, 32), 64         # at width 1
+EPOCHS = {"cnn": 12, "fashion": 2}      # so that the widest trains for minutes, not for hours
 WORDS = """\
 Energy is not measured; floating-point operations and bytes moved stand in for it, and latency on \
 one thread is this machine's, not a phone's. Training runs elsewhere: on a server or a GPU, once, \
@@ -35,6 +36,9 @@ def add_arguments(parser):
     """Options of `phone`."""
     parser.add_argument("--full", action="store_true",
                         help="on Fashion-MNIST (where installed) rather than the digits")
+    parser.add_argument("--epochs", type=int, metavar="N",
+                        help="passes over the training images (default: {cnn}, with --full "
+                             "{fashion})".format(**EPOCHS))
     parser.add_argument("--repetitions", type=int, default=2000, metavar="N",
                         help="predictions timed at each width (default: 2000)")
     parser.add_argument("--json", metavar="FILE", help="write the figures here")
@@ -46,8 +50,15 @@ def run(args):
     if args.repetitions < 100:
         raise UsageError(f"--repetitions {args.repetitions}: a 99th percentile needs at least 100")
     name = "fashion" if args.full else "cnn"
-    found = measure_widths(WORKLOADS[name], *BASE[name], repetitions=args.repetitions)
-    report = {"schema": SCHEMA, "machine": machine.state(), "workload": name, "rows": found}
+    epochs = EPOCHS[name] if args.epochs is None else args.epochs
+    if epochs < 1:
+        raise UsageError(f"--epochs {epochs}: at least one pass over the training images")
+    state = machine.state()
+    found = measure_widths(WORKLOADS[name], CHANNELS, HIDDEN, repetitions=args.repetitions,
+                           epochs=epochs)
+    report = {"schema": SCHEMA, "machine": state, "workload": name, "epochs": epochs,
+              "images": len(WORKLOADS[name]().dataset()), "data": WORKLOADS[name].data_name,
+              "rows": found}
     print(describe(report))
     if args.json:
         with open(args.json, "w") as f:
@@ -142,7 +153,10 @@ def describe(report):
     """The table, the balance in one sentence, and what is not measured: text of 100 columns."""
     head = (f"{'width':>5} {'accuracy':>8} {'param':>7} | {'p50':>8} {'p99':>8} {'file':>8} "
             f"{'peak':>8} {'FLOP':>6} | {'train':>6} {'steps':>6} {'FLOP':>6} {'peak':>8}")
+    epochs = report["epochs"]
     lines = [machine.describe(report["machine"]), "",
+             f"{report['data']}, {report['images']:,} training images, {epochs} "
+             f"epoch{'s' * (epochs != 1)}:",
              "one prediction, one thread, frozen model (middle); training it (right)", head,
              "-" * len(head)]
     for r in report["rows"]:

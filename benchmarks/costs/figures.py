@@ -37,7 +37,10 @@ def draw(report, folder, form="png"):
 
 
 def memory(report):
-    """Live bytes by category over a training step, and over an inference pass beside it."""
+    """The highest bytes of each moment of a training step, and of an inference pass beside it.
+
+    A moment is one launch, its scratch included: so the top of the plot is the peak.
+    """
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
     top = report["ledger"]["training"]["peak"]["total"]
@@ -52,7 +55,7 @@ def memory(report):
     handles, names = left.get_legend_handles_labels()
     figure.legend(handles[::-1], names[::-1], loc="outside right center", fontsize=8,
                   frameon=False)
-    figure.suptitle(f"{report['model']['name']}: memory", fontsize=11)
+    figure.suptitle(f"{report['model']['name']}: memory, the highest of each launch", fontsize=11)
     return figure
 
 

@@ -90,12 +90,16 @@ def cost(model, batch, loss, optimizer=None, *, steps=None, seconds=2.0, name=No
 
 
 def write_json(data, path):
-    """Write plain data as JSON; ReportError where it cannot be written."""
+    """Write plain data as JSON; ReportError where it cannot be written. Returns the path."""
+    return write_text(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n", path)
+
+
+def write_text(text, path):
+    """Write a text file, whole or not at all; ReportError where it cannot be. Returns the path."""
     part = Path(f"{path}.part")
     try:
         try:
-            part.write_text(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
-                            encoding="utf-8")
+            part.write_text(text, encoding="utf-8")
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)

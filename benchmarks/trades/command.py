@@ -3,7 +3,7 @@
   checkpointing   keep less for backward and compute it again: 64 blocks under memory budgets
   small           micro-batches, optimizers, dtypes, a frozen model, no_grad forgotten, a loss kept
 
-Prints tables and what they say; with --out also trades.json and the plot of checkpointing.
+Prints tables and what they say; with --out also trades.json, trades.md and the plot.
 """
 
 import argparse
@@ -22,7 +22,8 @@ def add_arguments(parser):
     parser.add_argument("--seconds", type=_seconds, default=60.0, metavar="S",
                         help="for the timed rounds of checkpointing; a thirtieth of it for each "
                              "small trade (default: 60)")
-    parser.add_argument("--out", metavar="DIR", help="write trades.json and the plot here")
+    parser.add_argument("--out", metavar="DIR",
+                        help="write trades.json, trades.md and the plot here")
     parser.add_argument("--svg", action="store_true", help="the plot as SVG rather than PNG")
     parser.add_argument("--miniature", action="store_true",
                         help="a chain of 6 tiny blocks: shows that it runs, the times mean nothing")
@@ -80,14 +81,15 @@ def measure(parts, seconds=60.0, miniature=False, say=lambda text: None):
 
 
 def write(report, folder, form="png"):
-    """Write trades.json and the plot into `folder`; returns the paths."""
-    from ..costs.report import write_json
+    """Write trades.json, trades.md and the plot into `folder`; returns the paths."""
+    from ..costs.report import write_json, write_text
     from ..report import finite
-    from . import figures, schema
+    from . import figures, page, schema
     report = finite(report)
     schema.check(report)
     paths = [write_json(report, os.path.join(folder, "trades.json"))]
-    if "checkpointing" in report:
-        path = os.path.join(folder, f"checkpointing.{form}")
-        paths.append(figures.draw(report["checkpointing"], path, form))
+    plot = f"checkpointing.{form}" if "checkpointing" in report else None
+    if plot:
+        paths.append(figures.draw(report["checkpointing"], os.path.join(folder, plot), form))
+    paths.append(write_text(page.markdown(report, plot), os.path.join(folder, "trades.md")))
     return paths

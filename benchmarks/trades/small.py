@@ -220,6 +220,11 @@ def kept_loss(budget=1.0):
                  f"({largest.line.rpartition('/')[2]}).")
 
 
+def read(data):
+    """[Trade] of what stands in a report."""
+    return [Trade(t["name"], [Row(**row) for row in t["rows"]], t["sentence"]) for t in data]
+
+
 def describe(trades):
     """The tables as text of at most 100 columns."""
     import textwrap

@@ -306,6 +306,17 @@ def test_the_schema_lists_every_field(report):
         assert f"\n{field}" in f"\n{text}"
 
 
+def test_the_top_of_the_memory_plot_is_the_peak(report):
+    """With the kernels' scratch: bytes that live during one launch only."""
+    pytest.importorskip("matplotlib")
+    from benchmarks.costs import figures
+    panels = figures.memory(report.to_dict()).axes
+    size, _ = figures.scale([report["ledger"]["training"]["peak"]["total"]], figures.BYTES)
+    for axes, name in zip(panels, ("training", "inference"), strict=True):
+        top = max(path.vertices[:, 1].max() for c in axes.collections for path in c.get_paths())
+        assert top * size == pytest.approx(report["ledger"][name]["peak"]["total"], rel=1e-9)
+
+
 def test_plots(report, tmp_path):
     pytest.importorskip("matplotlib")
     paths = report.plots(tmp_path / "plots")

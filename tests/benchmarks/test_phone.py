@@ -44,11 +44,15 @@ def test_percentile_by_hand():
 
 def test_text_fits_and_says_what_is_not_measured(rows):
     from benchmarks import machine
-    text = phone.describe({"machine": machine.state(), "rows": rows})
+    text = phone.describe({"machine": machine.state(), "data": "Fashion-MNIST", "images": 60000,
+                           "epochs": 12, "rows": rows})
     assert all(len(line) <= 100 for line in text.splitlines())
     assert "Energy is not measured" in text and "server or a GPU" in text
+    assert "Fashion-MNIST" in text and "60,000 training images, 12 epochs:" in text
 
 
-def test_few_repetitions_are_refused(capsys):
-    assert cli.main(["phone", "--repetitions", "5"]) == 2
-    assert "at least 100" in capsys.readouterr().err
+@pytest.mark.parametrize("option, what", [("--repetitions", "at least 100"),
+                                          ("--epochs", "at least one pass")])
+def test_too_few_are_refused(option, what, capsys):
+    assert cli.main(["phone", option, "0"]) == 2
+    assert what in capsys.readouterr().err

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import cli
 from benchmarks.schema import SchemaError
-from benchmarks.trades import checkpointing, command, schema
+from benchmarks.trades import checkpointing, command, page, schema
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,15 @@ def test_the_command_writes_its_files(tmp_path, capsys):
     assert "6 residual blocks" in capsys.readouterr().out
     schema.check(json.loads((out / "trades.json").read_text()))
     assert "<svg" in (out / "checkpointing.svg").read_text()
+    page = (out / "trades.md").read_text()
+    assert "](checkpointing.svg)" in page and page.count("```") == 4
+
+
+def test_the_page_has_every_row(report):
+    text = page.markdown(json.loads(json.dumps(report)))
+    for trade in report["small"]:
+        assert trade["name"] in text and all(row["label"] in text for row in trade["rows"])
+    assert checkpointing.text(report["checkpointing"]) in text and "![" not in text
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "long"])

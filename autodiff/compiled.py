@@ -14,7 +14,7 @@ from .record import custom_record
 from .storage import (Storage, dry_runs, mark, memory_stats, reset_peak, traces, trim,
                       watch)
 from .sweep import sweep
-from .tape import Leaf, Record
+from .tape import Leaf, Record, nearest_caller
 from .tensor import Tensor, set_method, set_operator
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -7,14 +7,16 @@ shortcut (storage.pxd), so that nobody listening costs one branch a launch.
 cimport cython
 
 from autodiff.bound cimport Bound
+from autodiff.modes cimport Modes, modes
 from autodiff.storage cimport Storage, detour, in_dry_run, new_storage
 from autodiff.tensor cimport Tensor
 from kernels.launch cimport OK, Buf, Launch
 
-from . import modes
 from .errors import AutodiffError, DryRunError
+from .modes import PHASES
 
 cdef list _listeners = []           # of all threads
+cdef list _replayers = []           # those of them that want each launch copied
 cdef bint listened = False
 
 
@@ -66,23 +68,32 @@ cdef LaunchCopy _copy_launch(Bound b, Launch* L, list tensors):
 cdef int tell(Bound b, plan, list inputs, list given, list outputs, tuple attrs, seconds,
                Launch* L) except -1:
     cdef Event e = Event.__new__(Event)
+    cdef Modes* m = modes()
     e.op, e.plan, e.inputs, e.outputs, e.attrs = b.op, plan, inputs, outputs, attrs
-    e.phase, e.scope, e.seconds = modes.current_phase(), modes.current_scope(), seconds
-    e.launch = _copy_launch(b, L, outputs + given)
+    e.phase, e.seconds = PHASES[m.phase], seconds
+    e.scope = "" if m.scope == NULL else <object>m.scope
+    if _replayers:
+        e.launch = _copy_launch(b, L, outputs + given)
     for listener in list(_listeners):
         listener(e)
     return 0
 
 
-def listen(listener):
-    """Call listener(event) after each launch of any thread."""
+def listen(listener, copies=True):
+    """Call listener(event) after each launch of any thread.
+
+    copies: event.launch is a copy that can be replayed, else None unless another listener wants it.
+    """
     _listeners.append(listener)
+    if copies:
+        _replayers.append(listener)
     _note()
 
 
 def unlisten(listener):
     """Stop calling `listener`."""
     _listeners[:] = [f for f in _listeners if f != listener]
+    _replayers[:] = [f for f in _replayers if f != listener]
     _note()
 
 

@@ -223,10 +223,18 @@ def watch(int change):
 
 
 def mark():
-    """Live bytes by category and their total; the same at the highest since the last mark."""
+    """Live bytes by category and their total; the same at the highest since the last mark.
+
+    As the bytes of 16 integers, for a timeline asks at each launch and reads them later.
+    """
+    cdef int64_t now[2 * (CATEGORIES + 1)]
     cdef int k
-    found = (tuple([ledger.live[k] for k in range(CATEGORIES)]), ledger.total,
-             tuple([ledger.at_high[k] for k in range(CATEGORIES)]), ledger.high)
+    for k in range(CATEGORIES):
+        now[k] = ledger.live[k]
+        now[CATEGORIES + 1 + k] = ledger.at_high[k]
+    now[CATEGORIES] = ledger.total
+    now[2 * CATEGORIES + 1] = ledger.high
+    found = (<char*>now)[:sizeof(now)]
     ledger.high = ledger.total if ledger.watchers else PY_SSIZE_T_MAX
     memcpy(ledger.at_high, ledger.live, sizeof(ledger.live))
     ledger.level = min(ledger.peak, ledger.high)

@@ -284,8 +284,8 @@ cdef class Record(Node):
         release(self)
 
 
-cdef int note_caller(Record r) except -1:
-    """Remember the nearest line outside the library."""
+cdef ad_frame* _caller() except? NULL:
+    """The nearest frame outside the library, NULL where there is none."""
     cdef ad_frame* f = ad_first_frame()
     cdef PyObject* code
     cdef int internal
@@ -297,9 +297,22 @@ cdef int note_caller(Record r) except -1:
                 internal = caller.is_internal(<object>code)
                 ad_remember(code, internal)
             if not internal:
-                Py_INCREF(<object>code)
-                r.code = code
-                r.instruction = ad_instruction(f)
-                break
+                return f
         f = ad_outer(f)
+    return NULL
+
+
+cdef int note_caller(Record r) except -1:
+    """Remember the nearest line outside the library."""
+    cdef ad_frame* f = _caller()
+    if f != NULL:
+        r.code = ad_code(f)
+        Py_INCREF(<object>r.code)
+        r.instruction = ad_instruction(f)
     return 0
+
+
+def nearest_caller():
+    """(code object, instruction) of the nearest frame outside the library; (None, 0): none is."""
+    cdef ad_frame* f = _caller()
+    return (None, 0) if f == NULL else (<object>ad_code(f), ad_instruction(f))

@@ -5,6 +5,7 @@ either end.  Invariant: moments are plain data, and in each the categories add u
 without a timeline running, a launch pays for one branch.
 """
 
+import struct
 import time
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from .errors import ArgumentError
 __all__ = ["CATEGORIES", "Moment", "timeline"]
 
 CATEGORIES = tuple(core.memory_stats()["live"])
+_MARK = struct.Struct(f"{2 * (len(CATEGORIES) + 1)}q")      # of core.mark
 
 
 class Moment(NamedTuple):
@@ -61,7 +63,7 @@ class timeline:
             raise ArgumentError("timeline: this timeline is running already")
         if not _running:
             core.watch(1)
-            core.listen(_listener)
+            core.listen(_listener, copies=False)
         _mark(_running)
         _running.append(self)
         self._start = self._start or time.perf_counter()
@@ -78,10 +80,13 @@ class timeline:
     @property
     def events(self):
         """A list of Moment, in order."""
-        for op, phase, scope, at, now, (live, total, peak, high), made in (
+        n = len(CATEGORIES)
+        for op, phase, scope, at, now, marked, made in (
                 self._raw[len(self._events):]):     # what came since the last time
+            found = _MARK.unpack(marked)
             self._events.append(Moment(op, phase, scope, caller.resolve(*at), now - self._start,
-                                       live, total, peak, high, tuple(made)))
+                                       found[:n], found[n], found[n + 1:-1], found[-1],
+                                       tuple(made)))
         return self._events
 
     @property
@@ -136,6 +141,6 @@ def _listener(event):
 
 
 def _add(timelines, op, phase, scope, made):
-    raw = (op, phase, scope, caller.current(), time.perf_counter(), core.mark(), made)
+    raw = (op, phase, scope, core.nearest_caller(), time.perf_counter(), core.mark(), made)
     for t in timelines:
         t._raw.append(raw)

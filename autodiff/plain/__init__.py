@@ -6,6 +6,7 @@ core's oracle.  Read in this order: tape.py, tensor.py, apply.py, sweep.py
 (modes.py and ledger.py are what a thread has switched on, and the counting of bytes).
 """
 
+from ..caller import current as nearest_caller
 from .apply import bind, custom_record
 from .ledger import mark, memory_stats, reset_peak, trim, watch
 from .modes import (current_phase, current_scope, dry_runs, enable_grad, is_grad_enabled,

@@ -5,6 +5,7 @@ to the total at every moment, whichever thread counts and whenever garbage is co
 the memory here, so there is no pool to hold or to trim.
 """
 
+import struct
 import threading
 
 CATEGORIES = ("temporary", "saved", "input", "gradient", "optimizer state", "buffer", "parameter")
@@ -69,11 +70,15 @@ def watch(change):
 
 
 def mark():
-    """Live bytes by category and their total; the same at the highest since the last mark."""
+    """Live bytes by category and their total; the same at the highest since the last mark.
+
+    As the bytes of 16 integers, as the compiled core gives them.
+    """
     with ledger.lock:
         live, high = dict(ledger.live), ledger.at_high
         ledger.high, ledger.at_high = sum(live.values()), live
-    return tuple(live.values()), sum(live.values()), tuple(high.values()), sum(high.values())
+    return struct.pack("16q", *live.values(), sum(live.values()), *high.values(),
+                       sum(high.values()))
 
 
 def trim():

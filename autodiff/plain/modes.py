@@ -101,8 +101,8 @@ def current_phase():
     return modes.phase
 
 
-def listen(listener):
-    """Call listener(event) after each launch of any thread."""
+def listen(listener, copies=True):
+    """Call listener(event) after each launch of any thread; there are no copies to replay here."""
     listeners.append(listener)
 
 

@@ -43,12 +43,13 @@ _LEDGER = {
     "peak": (_BYTES, "bytes by category at the moment of the peak"),
     "slack": (int, "bytes that the pool's size classes add at that moment"),
     "launches": (int, "of the pass; events holds at most 300 of them"),
-    "at": ({"launch": (int, "its number"), "phase": (str, ""), "layer": (str, ""), "op": (str, ""),
-            "bytes": (int, "alive at it")}, "the launch at the peak"),
-    "events": ({"launch": (list, "numbers"), "seconds": (list, "since the start of the pass"),
+    "at": ({"launch": (int, "its number, from 0"), "phase": (str, ""), "layer": (str, ""),
+            "op": (str, ""), "bytes": (int, "alive at it")}, "the launch at the peak"),
+    "events": ({"launch": (list, "numbers, from 0"),
+                "seconds": (list, "since the start of the pass"),
                 "phase": (list, ""), "layer": (list, ""), "op": (list, ""),
                 "live": (dict, "category -> list of bytes")},
-               "live bytes over the pass, columns of equal length"),
+               "the highest during each launch, columns of equal length"),
 }
 
 GROWTH = {

@@ -85,7 +85,7 @@ def test_memory_answers_a_click(browser, written, report):
     memory = section(browser, "What memory does over a step")
     readout = within(memory, ".readout")[0]
     at = report["ledger"]["training"]["at"]
-    assert f"after {at['op']}" in readout.text and at["phase"] in readout.text
+    assert f"during {at['op']}" in readout.text and at["phase"] in readout.text
     browser.run("arguments[0].scrollIntoView({block: 'center'})", memory)
     within(memory, "svg.chart")[1].click()                  # of inference
     assert ", inference, launch" in readout.text

@@ -47,7 +47,7 @@
     function pick(which, k) {
       const e = data.ledger[which].events, total = sum(CATEGORIES.map(([key]) => e.live[key][k]));
       const parts = CATEGORIES.filter(([key]) => e.live[key][k] > 0).sort((a, b) => e.live[b[0]][k] - e.live[a[0]][k]).slice(0, 3);
-      readout.replaceChildren(el("p", {}, el("strong", {}, quantity(total, "B")), ` after ${e.op[k]}${e.layer[k] ? ` in ${e.layer[k]}` : ""}, ${e.phase[k]}, launch ${e.launch[k]}: `,
+      readout.replaceChildren(el("p", {}, el("strong", {}, quantity(total, "B")), ` during ${e.op[k]}${e.layer[k] ? ` in ${e.layer[k]}` : ""}, ${e.phase[k]}, launch ${e.launch[k] + 1} of ${data.ledger[which].launches}: `,
         parts.map(([key, name]) => `${quantity(e.live[key][k], "B")} ${name}`).join(", "), "."));
       for (const other in made) if (other !== which) made[other].clear();
       made[which].move(k);

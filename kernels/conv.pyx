@@ -1,6 +1,6 @@
-# 2-d convolution and its two gradients: in registers (direct.h) where there are
-# channels enough, else by unfolding blocks of places into columns and a matrix
-# product on BLAS; depthwise ones by loops of their own.
+# 2-d convolution and its two gradients: 3 x 3 by minimal filtering (winograd.h), else in
+# registers where there are channels enough (direct.h) or few taps (strips.h), else by unfolding
+# blocks of places into columns and a matrix product on BLAS; depthwise ones by loops of their own.
 # Invariant: every sum runs in an order that depends on shapes and the size of the
 # scratch alone, so the results do not depend on timing or the number of threads.
 #
@@ -18,8 +18,12 @@ from kernels.blas cimport gemm
 from kernels.direct cimport direct, direct_band, direct_high, direct_pack, direct_wide
 from kernels.launch cimport (
     BAD_DTYPE, BAD_VALUE, FLOAT32, FLOAT64, OK, Buf, Launch, itemsize, parallel_over, threads_of)
-from kernels.panels cimport panels_of, panels_room
+from kernels.panels cimport PANEL_VECTOR, panels_of, panels_room
+from kernels.strips cimport STRIPS_PLAIN, strips_band, strips_pack
 from kernels.types cimport real
+from kernels.winograd cimport (
+    WINOGRAD_PLAIN, Winograd, winograd_fits, winograd_run, winograd_weight_fits,
+    winograd_weight_run)
 
 cdef enum:
     CONV_GRAIN = 1 << 21        # operations in a part at least: tens of microseconds
@@ -28,7 +32,8 @@ cdef enum:
     PARTIAL = 1 << 20           # elements of all partial weight gradients (ops/conv.py)
     LANES = 16
     FEW = 16                    # output channels that do not fill half a panel
-    FEW_TAPS = 16               # sums too short to pay for the turn of a tile into planes
+    FEW_TAPS = 16               # sums too short to pay for the turn of a tile into planes ...
+    FEW_OUTS = 4                # ... go by strips, from so many output channels on
     NARROW = 4                  # columns of the output that do not fill half the registers
     COPY = 1 << 18              # bytes of a thread's padded copy, where that holds a row
 
@@ -230,6 +235,7 @@ cdef struct Direct:
     char* x
     char* out
     bint back                   # the gradient of the input: channels change places, taps turn
+    bint strips                 # lanes along the rows (strips.h), not along the channels
     Py_ssize_t rows, bands      # of the output in an item; items of an image
     char* packed                # weights, group after group
     Py_ssize_t panels           # of a group
@@ -238,15 +244,20 @@ cdef struct Direct:
     Py_ssize_t copy             # bytes of a thread's padded copy
 
 
+cdef void shape_of(Conv* v, direct* d) noexcept nogil:
+    """One group of one image."""
+    d.channels, d.height, d.width, d.outs, d.rows, d.columns = \
+        v.cg, v.H, v.W, v.kg, v.OH, v.OW
+    d.kh, d.kw, d.sh, d.sw, d.ph, d.pw, d.dh, d.dw = \
+        v.KH, v.KW, v.sh, v.sw, v.ph, v.pw, v.dh, v.dw
+
+
 cdef bint goes_direct(Conv* v, Direct* s, Launch* L, bint back) noexcept nogil:
     """True, and `s` filled in, where the shapes suit and the scratch has room (ops/conv.py)."""
     cdef direct* d = &s.shape
     cdef Py_ssize_t size = itemsize(v.dtype), line, threads = threads_of(L), packed
     s.v, s.back = v, back
-    d.channels, d.height, d.width, d.outs, d.rows, d.columns = \
-        v.cg, v.H, v.W, v.kg, v.OH, v.OW
-    d.kh, d.kw, d.sh, d.sw, d.ph, d.pw, d.dh, d.dw = \
-        v.KH, v.KW, v.sh, v.sw, v.ph, v.pw, v.dh, v.dw
+    shape_of(v, d)
     s.x, s.out = v.x, v.out
     if back:
         if v.sh != 1 or v.sw != 1:
@@ -255,8 +266,10 @@ cdef bint goes_direct(Conv* v, Direct* s, Launch* L, bint back) noexcept nogil:
             v.kg, v.OH, v.OW, v.cg, v.H, v.W
         d.ph, d.pw = v.dh * (v.KH - 1) - v.ph, v.dw * (v.KW - 1) - v.pw
         s.x, s.out = v.out, v.x
-    if (d.outs < FEW or d.columns < NARROW or d.channels * v.KH * v.KW < FEW_TAPS or d.ph < 0
-            or d.pw < 0 or v.unit):
+    s.strips = (d.channels * v.KH * v.KW < FEW_TAPS and d.outs >= FEW_OUTS and d.sw == 1
+                and d.columns >= PANEL_VECTOR // size)
+    if (d.ph < 0 or d.pw < 0 or v.unit or not s.strips and (
+            d.outs < FEW or d.columns < NARROW or d.channels * v.KH * v.KW < FEW_TAPS)):
         return False
     s.group = panels_room(d.channels * v.KH * v.KW, d.outs)
     s.panels = panels_of(d.outs, size)
@@ -279,6 +292,11 @@ cdef void direct_weights(Direct* s, Py_ssize_t begin, Py_ssize_t end, real* type
     for item in range(begin, end):
         g, p = item // s.panels, item % s.panels
         weight = <real*>v.weight + g * v.kg * v.taps
+        if s.strips:
+            if p == 0:
+                strips_pack(&s.shape, <real*>s.packed + g * s.group, weight,
+                            area if s.back else v.taps, v.taps if s.back else area, s.back)
+            continue
         direct_pack(&s.shape, <real*>s.packed + g * s.group, weight,
                     area if s.back else v.taps, v.taps if s.back else area, s.back, p, p + 1)
 
@@ -296,11 +314,15 @@ cdef void direct_item(Direct* s, Py_ssize_t item, real* room) noexcept nogil:
     cdef Conv* v = s.v
     cdef direct* d = &s.shape
     cdef Py_ssize_t band = item % s.bands, g = item // s.bands % v.G, n = item // s.bands // v.G
+    cdef Py_ssize_t top = band * s.rows, bottom = min(d.rows, top + s.rows)
     cdef real* bias = <real*>v.bias + g * v.kg if v.bias != NULL else NULL
-    direct_band(d, <real*>s.out + (n * v.G + g) * d.outs * d.rows * d.columns,
-                <real*>s.x + (n * v.G + g) * d.channels * d.height * d.width,
-                <real*>s.packed + g * s.group, bias, band * s.rows,
-                min(d.rows, (band + 1) * s.rows), room)
+    cdef real* out = <real*>s.out + (n * v.G + g) * d.outs * d.rows * d.columns
+    cdef real* x = <real*>s.x + (n * v.G + g) * d.channels * d.height * d.width
+    cdef real* packed = <real*>s.packed + g * s.group
+    if s.strips:
+        strips_band(d, STRIPS_PLAIN, out, x, packed, bias, top, bottom, room)
+    else:
+        direct_band(d, out, x, packed, bias, top, bottom, room)
 
 
 cdef void direct_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thread) noexcept nogil:
@@ -319,6 +341,31 @@ cdef void run_direct(Direct* s, Launch* L) noexcept nogil:
     parallel_over(direct_weights_part, s, s.v.G * s.panels, (1 << 15) // (s.group + 1) + 1,
                   threads_of(L))
     parallel_over(direct_part, s, items, grain_of(s.v, items), threads_of(L))
+
+
+cdef bint goes_winograd(Conv* v, Direct* s, Winograd* w, Launch* L) noexcept nogil:
+    """True, and `w` filled in, where the shapes of `s` and the values suit."""
+    cdef Py_ssize_t area = v.KH * v.KW
+    if v.dtype != FLOAT32 or v.G != 1:
+        return False
+    w.shape, w.kind, w.N = s.shape, WINOGRAD_PLAIN, v.N
+    w.x, w.out, w.weight, w.bias = \
+        <float*>s.x, <float*>s.out, <float*>v.weight, <float*>v.bias
+    w.so, w.sc, w.flip = area if s.back else v.taps, v.taps if s.back else area, s.back
+    return winograd_fits(w, L)
+
+
+cdef bint ran_without_columns(Conv* v, Launch* L, bint back) noexcept nogil:
+    """The convolution, or the gradient of its input, where it goes one of these ways."""
+    cdef Direct s
+    cdef Winograd w
+    if depthwise(v) or not goes_direct(v, &s, L, back):
+        return False
+    if goes_winograd(v, &s, &w, L):
+        winograd_run(&w, L)
+    else:
+        run_direct(&s, L)
+    return True
 
 
 # conv2d ---------------------------------------------------------------------------------------
@@ -417,14 +464,12 @@ cdef inline bint depthwise(Conv* v) noexcept nogil:
 cdef int conv2d_run(Launch* L) noexcept nogil:
     """out = x * weight + bias."""
     cdef Conv v
-    cdef Direct s
     cdef Py_ssize_t items, least
     cdef int status
     if L.b[0].n == 0:
         return OK
     status = describe(&v, L, L.b[1], L.b[2], L.b[0], L.b[3])
-    if status == OK and not depthwise(&v) and goes_direct(&v, &s, L, False):
-        run_direct(&s, L)
+    if status == OK and ran_without_columns(&v, L, False):
         return OK
     if status == OK:
         status = blocks_of(&v, L, 0)
@@ -538,14 +583,12 @@ cdef void input_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thread
 cdef int conv2d_backward_input_run(Launch* L) noexcept nogil:
     """gx from g and weight."""
     cdef Conv v
-    cdef Direct s
     cdef Py_ssize_t items
     cdef int status
     if L.b[0].n == 0:
         return OK
     status = describe(&v, L, L.b[0], L.b[2], L.b[1], NULL)
-    if status == OK and not depthwise(&v) and goes_direct(&v, &s, L, True):
-        run_direct(&s, L)
+    if status == OK and ran_without_columns(&v, L, True):
         return OK
     if status == OK:
         status = blocks_of(&v, L, 0)
@@ -666,6 +709,7 @@ cdef void sum_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thread) 
 cdef int conv2d_backward_weight_run(Launch* L) noexcept nogil:
     """gweight from g and x; adds into it where L.beta = 1."""
     cdef Conv v
+    cdef Winograd w
     cdef Buf* out = L.b[0]
     cdef Py_ssize_t items, sums
     cdef int status
@@ -678,6 +722,12 @@ cdef int conv2d_backward_weight_run(Launch* L) noexcept nogil:
     sums = max(1, min(min(L.b[2].shape[0], ITEMS), PARTIAL // out.n))
     v.partial = padded(out.n * itemsize(out.dtype))
     status = describe(&v, L, L.b[2], out, L.b[1], NULL)
+    if status == OK and v.dtype == FLOAT32 and v.G == 1:
+        shape_of(&v, &w.shape)
+        w.N, w.x, w.out, w.weight = v.N, <float*>v.x, <float*>v.out, <float*>v.weight
+        if winograd_weight_fits(&w, L):
+            winograd_weight_run(&w, L)
+            return OK
     if status == OK:
         status = blocks_of(&v, L, sums * v.partial)
     if status != OK:

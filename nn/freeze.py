@@ -1,7 +1,7 @@
 """freeze: a read-only copy of a model, for inference only.
 
-The copy keeps class and methods of the model, with dropout gone and batch norms folded into the
-layer before.  Invariant: no call on it writes a parameter or makes a record.
+The copy keeps class and methods of the model; dropout is gone, and batch norms, ReLU and pooling by
+2 x 2 are part of the layer before.  Invariant: no call on it writes a parameter or makes a record.
 """
 
 import copy
@@ -11,15 +11,17 @@ import numpy as np
 
 import autodiff as ad
 
-from .activation import Identity
+from .activation import Identity, ReLU
 from .containers import Sequential
 from .conv import Conv1d, Conv2d
 from .dropout import Dropout
-from .errors import ModuleError, ShapeError, where
+from .errors import ModuleError, ShapeError, need_like, need_size, where
+from .functional.conv import spatial
 from .linear import Linear
 from .module import MODULE, Module
 from .norm import BatchNorm1d, BatchNorm2d
 from .parameter import is_parameter
+from .pooling import MaxPool2d
 
 __all__ = ["FrozenError", "freeze"]
 
@@ -34,13 +36,16 @@ def freeze(model, fold=True):
     Always in eval mode and without gradients; parameters and buffers lie in read-only memory.
     Dropout becomes Identity. fold: in each Sequential, the batch norm after a convolution or Linear
     becomes part of it: weight' = weight s, bias' = (bias - mean) s + b, s = w / sqrt(var + eps);
-    others stay. Jacob et al. (2018), section 3.2.
+    others stay. Jacob et al. (2018), section 3.2. So do the ReLU after a Conv2d or Linear, and the
+    MaxPool2d(2) after that: one pass over rows that lie in cache, the layer's own output is never
+    made. Answers are those of the model to rounding, with fold=False to the bit.
     """
     new = copy.deepcopy(model)
     new.eval()
     _replace(new, lambda m: isinstance(m, Dropout))
     if fold:
         _fold_all(new)
+        _fuse_all(new)
     frozen = {}                                             # tied parameters stay tied
     for m in list(new.modules()):
         for name, kind in m._members.items():
@@ -99,9 +104,10 @@ def _frozen_class(cls, outermost):
 
 
 def _read_only(t):
-    array = t.numpy().copy()
-    array.flags.writeable = False
-    new = ad.from_numpy(array)
+    """A copy whose memory nothing may write, laid out on whole cache lines as the engine's is."""
+    copied = ad.tensor(t.numpy())
+    copied.category = t.category
+    new = ad.from_numpy(copied.numpy())         # numpy() views are read-only
     new.category = t.category
     return new
 
@@ -119,16 +125,24 @@ class _FoldedLinear(Linear):
         return super().forward(input)
 
 
-def _fold_all(model):
+def _uses(model):
+    """How often each module and parameter is named in the tree, by id."""
     uses = {}
     for _, m in model.named_modules(remove_duplicate=False):
         uses[id(m)] = uses.get(id(m), 0) + 1
         for p in m.parameters(recurse=False):
             uses[id(p)] = uses.get(id(p), 0) + 1
-    gone = set()
-    for seq in model.modules():
-        if type(seq).forward is not Sequential.forward:     # only there the order is known
-            continue
+    return uses
+
+
+def _sequences(model):
+    """Each Sequential below `model`, where the order of modules is known."""
+    return [m for m in model.modules() if type(m).forward is Sequential.forward]
+
+
+def _fold_all(model):
+    uses, gone = _uses(model), set()
+    for seq in _sequences(model):
         steps = [m for m in seq if not isinstance(m, Identity)]
         for layer, bn in zip(steps, steps[1:], strict=False):
             once = all(uses[id(t)] == 1 for t in (layer, bn, *layer.parameters()))
@@ -154,6 +168,73 @@ def _fold(layer, bn):
     layer.bias = ad.parameter(bias, dtype)
     if type(layer) is Linear:
         layer.__class__ = _FoldedLinear
+
+
+# Fusing ---------------------------------------------------------------------------------------
+
+class _ReluConv2d(Conv2d):
+    """A Conv2d that took in the ReLU behind it and, where `pool`, the MaxPool2d(2) behind that."""
+
+    pool = False
+
+    def forward(self, input):
+        self._check(input)
+        return spatial("Conv2d", input, 2, lambda x: ad.conv2d_relu(
+            x, self.weight, self.bias, self.stride, self._pad, self.dilation, self.pool))
+
+    def extra_repr(self):
+        return super().extra_repr() + ", then ReLU" + ", then MaxPool2d(2)" * self.pool
+
+
+class _ReluLinear(Linear):
+    """A Linear that took in the ReLU behind it."""
+
+    def forward(self, input):
+        if getattr(input, "dtype", None) != self.weight.dtype:
+            need_like("Linear", input, self.weight)
+        try:
+            return ad.linear_relu(input, self.weight, self.bias)
+        except ShapeError:
+            need_size("Linear", input, -1, self.in_features, "in_features")
+            raise
+
+    def extra_repr(self):
+        return super().extra_repr() + ", then ReLU"
+
+
+class _FoldedReluLinear(_FoldedLinear, _ReluLinear):
+    """Both."""
+
+
+_WITH_RELU = {Conv2d: _ReluConv2d, Linear: _ReluLinear, _FoldedLinear: _FoldedReluLinear}
+
+
+def _fuse_all(model):
+    uses = _uses(model)
+    for seq in _sequences(model):
+        steps = [(n, m) for n, m in seq.named_children() if not isinstance(m, Identity)]
+        steps += [("", None)] * 2
+        for (_, layer), (relu, after), (pool, last) in zip(steps, steps[1:], steps[2:],
+                                                           strict=False):
+            if type(after) is not ReLU or uses[id(layer)] > 1 or not _fusible(layer):
+                continue
+            layer.__class__ = _WITH_RELU[type(layer)]
+            setattr(seq, relu, Identity().eval())
+            if isinstance(layer, Conv2d) and type(last) is MaxPool2d and _two_by_two(last):
+                layer.pool = True
+                setattr(seq, pool, Identity().eval())
+
+
+def _fusible(layer):
+    if type(layer) is Conv2d:           # products of 1 x 1 run on BLAS
+        return layer.groups == 1 and layer.padding_mode == "zeros" and layer.kernel_size != (1, 1)
+    return type(layer) in _WITH_RELU
+
+
+def _two_by_two(pool):
+    sizes = (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
+    return all(v in (n, (n, n)) for v, n in zip(sizes, (2, 2, 0, 1), strict=True)) \
+        and not pool.ceil_mode
 
 
 def _replace(model, chosen):

@@ -112,20 +112,46 @@ def direct_bytes(channels, outs, columns, kernel, stride, dilation, groups, dtyp
     return -(-packed // 64) * 64 + threads * -(-max(row, COPY) // 64) * 64
 
 
+LEAST, MOST, TILES, LANES = 16, 1 << 14, 16, 16     # as in kernels/winograd.pyx and winograd.h
+
+
+def _suits_winograd(channels, outs, kernel, stride, dilation, groups, dtype):
+    return (tuple(kernel) == (3, 3) and tuple(stride) == tuple(dilation) == (1, 1) and groups == 1
+            and dtype.name == "float32" and min(channels, outs) >= LEAST
+            and channels * outs <= MOST)
+
+
+def winograd_bytes(channels, outs, size, kernel, stride, dilation, groups, dtype, threads,
+                   pool=False):
+    """Scratch of a convolution by minimal filtering; 0 where the shapes do not suit it.
+
+    size: of the output. The transformed weights, and for each thread the transforms of some tiles
+    beside a padded copy and the result of some rows of tiles, channels last.
+    """
+    if not _suits_winograd(channels, outs, kernel, stride, dilation, groups, dtype):
+        return 0
+    high, wide = (n // 2 if pool else -(-n // 2) for n in size)
+    c, k = -(-channels // LANES) * LANES, -(-outs // PANEL) * PANEL
+    line = 2 * (2 * wide + 2) * c + (1 if pool else 4) * wide * k
+    piece = 16 * TILES * (c + PANEL) + 2 * (2 * wide + 2) * c + max(
+        line, min(high * line, COPY // 4))
+    return 16 * k * channels * 4 + threads * -(-piece * 4 // 64) * 64
+
+
 # conv2d ---------------------------------------------------------------------------------------
 
-def conv2d_infer(x, weight, bias, stride, padding, dilation, groups):
-    need_float("conv2d", x=x, weight=weight, bias=bias)
-    need_ndim("conv2d", 4, x=x, weight=weight)
-    geo = geometry("conv2d", stride, padding, dilation, groups)
+def conv2d_infer(x, weight, bias, stride, padding, dilation, groups, name="conv2d"):
+    need_float(name, x=x, weight=weight, bias=bias)
+    need_ndim(name, 4, x=x, weight=weight)
+    geo = geometry(name, stride, padding, dilation, groups)
     (n, c, *size), (k, cg, *kernel) = x.shape, weight.shape
-    need_groups("conv2d", geo[3], c, k)
+    need_groups(name, geo[3], c, k)
     if c != cg * geo[3]:
-        raise ShapeError(f"conv2d: x has {c} channels, weight of shape {tuple(weight.shape)} "
+        raise ShapeError(f"{name}: x has {c} channels, weight of shape {tuple(weight.shape)} "
                          f"with groups={geo[3]} takes {cg * geo[3]}")
     if bias is not None and tuple(bias.shape) != (k,):
-        raise ShapeError(f"conv2d: bias must have shape {(k,)}, got {tuple(bias.shape)}")
-    out = out_size("conv2d", size, kernel, *geo[:3])
+        raise ShapeError(f"{name}: bias must have shape {(k,)}, got {tuple(bias.shape)}")
+    out = out_size(name, size, kernel, *geo[:3])
     return Plan([((n, k, *out), x.dtype)], ia=integers(geo), attrs=geo)
 
 
@@ -176,8 +202,9 @@ def conv2d_bad(draw):
 
 def conv2d_scratch(plan, x, weight, bias=None, threads=1, **attrs):
     out, ia = plan.outputs[0][0], plan.ia
-    return direct_bytes(weight.shape[1], weight.shape[0] // ia[6], out[3], weight.shape[2:], ia[:2],
-                        ia[4:6], ia[6], x.dtype, threads) \
+    shape = weight.shape[2:], ia[:2], ia[4:6], ia[6], x.dtype, threads
+    direct = direct_bytes(weight.shape[1], weight.shape[0] // ia[6], out[3], *shape)
+    return max(direct, winograd_bytes(*weight.shape[1::-1], out[2:], *shape)) \
         or scratch_bytes(x.shape, weight.shape, out, x.dtype, threads)
 
 
@@ -235,10 +262,10 @@ def backward_input_scratch(plan, g, weight, threads=1, **attrs):
     """Without columns it is a convolution of g, stride 1, with channels changed over."""
     gx, ia, kernel = plan.outputs[0][0], plan.ia, weight.shape[2:]
     inside = all(p <= d * (k - 1) for p, d, k in zip(ia[2:4], ia[4:6], kernel))
-    direct = direct_bytes(weight.shape[0] // ia[6], weight.shape[1], gx[3], kernel, (1, 1),
-                          ia[4:6], ia[6], g.dtype, threads)
+    shape = kernel, (1, 1), ia[4:6], ia[6], g.dtype, threads
+    direct = direct_bytes(weight.shape[0] // ia[6], weight.shape[1], gx[3], *shape)
     if direct and inside and tuple(ia[:2]) == (1, 1):
-        return direct
+        return max(direct, winograd_bytes(*weight.shape[:2], gx[2:], *shape))
     return scratch_bytes(gx, weight.shape, g.shape, g.dtype, threads)
 
 
@@ -287,9 +314,18 @@ def partials(n, weight):
 
 
 def backward_weight_scratch(plan, g, x, threads=1, **attrs):
-    weight = plan.outputs[0][0]
-    return (partials(x.shape[0], weight) * -(-prod(weight) * x.dtype.itemsize // 64) * 64
-            + scratch_bytes(x.shape, weight, g.shape, x.dtype, threads))
+    weight, ia = plan.outputs[0][0], plan.ia
+    columns = (partials(x.shape[0], weight) * -(-prod(weight) * x.dtype.itemsize // 64) * 64
+               + scratch_bytes(x.shape, weight, g.shape, x.dtype, threads))
+    if not _suits_winograd(weight[1], weight[0], weight[2:], ia[:2], ia[4:6], ia[6], x.dtype):
+        return columns
+    # Sums of 16 matrices instead of 9 weights; images channels-last, and the tiles of some rows.
+    high, wide = (-(-n // 2) for n in g.shape[2:])
+    c, k = -(-weight[1] // LANES) * LANES, -(-weight[0] // PANEL) * PANEL
+    line = 4 * (wide + 1) * c + wide * (16 * c + 20 * k)
+    piece = 4 * (wide + 1) * c + max(line, min(high * line, COPY // 4))
+    return max(columns, partials(x.shape[0], (16, c, k)) * 16 * c * k * 4
+               + threads * -(-piece * 4 // 64) * 64)
 
 
 def backward_weight_samples(draw):

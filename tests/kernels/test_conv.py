@@ -38,6 +38,10 @@ CASES = {
     "wide channels, much padding": ((2, 16, 4, 3), (16, 16, 3, 2), (1, 1), (3, 4), (1, 1), 1),
     "wide channels, bands": ((1, 16, 40, 50), (16, 16, 3, 3), (1, 1), (1, 1), (1, 1), 1),
     "wide channels, small kernel": ((2, 16, 6, 5), (24, 16, 1, 1), (1, 1), (0, 0), (1, 1), 1),
+    "few taps": ((3, 1, 28, 28), (32, 1, 3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "few taps, grouped": ((2, 2, 9, 37), (12, 1, 3, 2), (2, 1), (1, 0), (1, 2), 2),
+    "tiles": ((3, 32, 14, 14), (64, 32, 3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "tiles, odd": ((2, 17, 9, 11), (33, 17, 3, 3), (1, 1), (2, 0), (1, 1), 1),
     "no image": ((0, 3, 5, 6), (4, 3, 3, 2), (1, 1), (0, 0), (1, 1), 1),
     "no channel in": ((2, 0, 5, 6), (4, 0, 3, 2), (1, 1), (0, 0), (1, 1), 1),
     "no channel out": ((2, 3, 5, 6), (0, 3, 3, 2), (1, 1), (0, 0), (1, 1), 1),
@@ -107,14 +111,15 @@ def test_backward_weight_adds_into_out(case):
 
 @pytest.mark.parametrize("case", ["same", "stride", "groups", "depthwise", "bands",
                                   "many small images", "many taps", "wide channels",
-                                  "wide channels, bands"])
+                                  "wide channels, bands", "few taps", "tiles"])
 def test_results_do_not_depend_on_the_threads(case):
     before = kernels.num_threads()
     results = []
     try:
         for n in (1, 2, 3, 5):
             kernels.set_num_threads(n)
-            results.append(run(case, np.float32))
+            # few taps: its gradient by columns, whose blocks would follow from this scratch
+            results.append(run(case, np.float32, width=5000 if case == "few taps" else 300))
     finally:
         kernels.set_num_threads(before)
     for other in results[1:]:
@@ -128,13 +133,15 @@ def test_a_missing_scratch_is_refused():
         kernels.call("conv2d", [out], [x, weight, bias], ia)
 
 
-@pytest.mark.parametrize("case", ["same", "depthwise", "one by one, large", "wide channels"])
-def test_nan_stays_where_it_is_read(case):
-    x, weight, bias, _, _, ia = make(case, np.float64)
-    x[0, 0, 0, 0] = np.nan
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", ["same", "depthwise", "one by one, large", "wide channels",
+                                  "tiles", "few taps"])
+def test_nan_stays_where_it_is_read(case, dtype):
+    x, weight, bias, _, _, ia = make(case, dtype)
+    x[0, 0, 2, 2] = np.nan
     want = reference.conv2d(x, weight, bias, *ia)
     out = np.zeros_like(want)
-    kernels.call("conv2d", [out], [x, weight, bias], ia, work_bytes=scratch(x, weight, out, 300))
+    kernels.call("conv2d", [out], [x, weight, bias], ia, work_bytes=scratch(x, weight, out, 5000))
     np.testing.assert_array_equal(np.isnan(out), np.isnan(want))
 
 

@@ -123,6 +123,56 @@ def test_a_folded_linear_refuses_sequences():
     assert nn.freeze(model, fold=False)(ad.ones((2, 4, 4))).shape == (2, 4, 4)
 
 
+def fusible(dtype=None):
+    ad.manual_seed(0)
+    relu = nn.ReLU()                                # shared: taken in where it stands
+    return nn.Sequential(
+        nn.Conv2d(2, 20, 3, padding=1, dtype=dtype), nn.BatchNorm2d(20, dtype=dtype), relu,
+        nn.Dropout(0.1), nn.MaxPool2d(2, stride=(2, 2)), nn.Conv2d(20, 16, 3, padding="same",
+                                                                   dtype=dtype), relu,
+        nn.MaxPool2d(3), nn.Conv2d(16, 4, 1, dtype=dtype), relu, nn.Flatten(),
+        nn.Linear(4, 5, dtype=dtype), nn.BatchNorm1d(5, dtype=dtype), relu,
+        nn.Linear(5, 3, dtype=dtype), nn.ReLU(), nn.Linear(3, 2, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", [ad.float32, ad.float64])
+def test_relu_and_pooling_become_part_of_the_layer_before(dtype):
+    model, x = fusible(dtype), images(3).astype(dtype)
+    model(x)
+    frozen = nn.freeze(model)
+    kinds = [type(m).__name__ for m in frozen]
+    assert kinds.count("ReLU") == 1 and kinds.count("MaxPool2d") == 1       # 1 x 1; 3 x 3
+    assert "then ReLU, then MaxPool2d(2)" in repr(frozen[0])
+    with ad.profile.profile() as p:
+        found = frozen(x).numpy()
+    assert "conv2d_relu" in str(p) and "linear_relu" in str(p)
+    np.testing.assert_allclose(found, model.eval()(x).numpy(), rtol=1e-4, atol=1e-5)
+    assert set(frozen.state_dict()) <= set(model.state_dict())
+
+
+def test_what_is_not_fused():
+    conv = nn.Conv2d(2, 2, 3, padding=1)
+    model = nn.Sequential(conv, nn.ReLU(), conv, nn.Sequential(nn.ReLU()),
+                          nn.Conv2d(2, 2, 3, groups=2), nn.ReLU(),
+                          nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"), nn.ReLU())
+    frozen = nn.freeze(model)
+    assert sum(type(m).__name__ == "ReLU" for m in frozen.modules()) == 4
+    x = images()
+    assert (frozen(x).numpy() == model.eval()(x).numpy()).all()
+
+
+def test_fused_layers_name_their_errors():
+    frozen = nn.freeze(fusible())
+    with pytest.raises(ad.ShapeError, match=r"in_channels=2"):
+        frozen(ad.ones((1, 3, 6, 6)))
+    with pytest.raises(ad.DtypeError, match="convert the input"):
+        frozen(ad.ones((1, 2, 6, 6), dtype=ad.float64))
+    with pytest.raises(ad.ShapeError, match="in_features=4"):
+        frozen(ad.ones((1, 2, 12, 12)))
+    with pytest.raises(ad.ShapeError, match=r"fold=False"):
+        frozen[11](ad.ones((1, 1, 4)))
+
+
 def test_frozen_files(tmp_path):
     pytest.importorskip("safetensors")
     frozen = nn.freeze(convnet())

@@ -1,0 +1,139 @@
+/* The body of dots.h, included once for float and once for double. */
+
+#define V NAME(panel_vec)
+#define FOUR NAME(dots_four)
+#define INDEX NAME(dots_index)
+#define LANES ((ptrdiff_t)(PANEL_VECTOR / sizeof(R)))
+
+typedef R FOUR __attribute__((vector_size(4 * sizeof(R))));
+typedef I INDEX __attribute__((vector_size(4 * sizeof(R))));
+
+/* sum[i][j] (+)= the lanes of a[i] times those of b[j] over `steps` vectors and `rest` elements;
+ * rows and columns are constants where this is inlined. */
+static inline __attribute__((always_inline)) void NAME(dots_tile)(
+        int rows, int columns, V sum[DOTS_A][DOTS_B], int add, const R* a, ptrdiff_t lda,
+        const R* b, ptrdiff_t ldb, ptrdiff_t steps, ptrdiff_t rest) {
+    V total[DOTS_A][DOTS_B];
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 8
+        for (int j = 0; j < columns; j++)
+            total[i][j] = add ? sum[i][j] : (V){0};
+    for (ptrdiff_t l = 0; l < steps * LANES; l += LANES) {
+        V right[DOTS_B];
+#pragma GCC unroll 8
+        for (int j = 0; j < columns; j++)
+            right[j] = NAME(panel_load)(b + j * ldb + l);
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; i++) {
+            V left = NAME(panel_load)(a + i * lda + l);
+#pragma GCC unroll 8
+            for (int j = 0; j < columns; j++)
+                total[i][j] += left * right[j];
+        }
+    }
+    if (rest) {
+        V right[DOTS_B] = {{0}};
+        for (int j = 0; j < columns; j++)
+            memcpy(&right[j], b + j * ldb + steps * LANES, rest * sizeof(R));
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; i++) {
+            V left = {0};
+            memcpy(&left, a + i * lda + steps * LANES, rest * sizeof(R));
+#pragma GCC unroll 8
+            for (int j = 0; j < columns; j++)
+                total[i][j] += left * right[j];
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 8
+        for (int j = 0; j < columns; j++)
+            sum[i][j] = total[i][j];
+}
+
+static void NAME(dots_some)(int rows, int columns, V sum[DOTS_A][DOTS_B], int add, const R* a,
+                            ptrdiff_t lda, const R* b, ptrdiff_t ldb, ptrdiff_t steps,
+                            ptrdiff_t rest) {
+#define TILE(i, j) case 8 * i + j: \
+        NAME(dots_tile)(i, j, sum, add, a, lda, b, ldb, steps, rest); break;
+#define TILES(i) TILE(i, 1) TILE(i, 2) TILE(i, 3) TILE(i, 4)
+    switch (8 * rows + columns) {
+    TILES(1) TILES(2)
+#if DOTS_A > 2
+    TILES(3) TILES(4) TILES(5) TILES(6)
+#endif
+    }
+#undef TILES
+#undef TILE
+}
+
+/* The lanes of v as four sums. */
+static inline FOUR NAME(dots_fold)(const V* v) {
+    R lane[LANES < 4 ? 4 : LANES];
+    FOUR total, next;
+    for (ptrdiff_t i = LANES; i < 4; i++)
+        lane[i] = 0;
+    memcpy(lane, v, sizeof *v);
+    memcpy(&total, lane, sizeof total);
+    for (ptrdiff_t i = 4; i < LANES; i += 4) {
+        memcpy(&next, lane + i, sizeof next);
+        total += next;
+    }
+    return total;
+}
+
+/* The sums over the lanes of four vectors. */
+static inline FOUR NAME(dots_lanes)(const V v[DOTS_B]) {
+    FOUR a = NAME(dots_fold)(v), b = NAME(dots_fold)(v + 1);
+    FOUR c = NAME(dots_fold)(v + 2), d = NAME(dots_fold)(v + 3);
+    a = DOTS_MIX(a, b, 0, 4, 1, 5) + DOTS_MIX(a, b, 2, 6, 3, 7);
+    c = DOTS_MIX(c, d, 0, 4, 1, 5) + DOTS_MIX(c, d, 2, 6, 3, 7);
+    return DOTS_MIX(a, c, 0, 1, 4, 5) + DOTS_MIX(a, c, 2, 3, 6, 7);
+}
+
+/* c = max(0, a b^T + bias) for rows [first, last) of b; bias may be NULL. */
+static void NAME(dots_relu)(R* c, ptrdiff_t ldc, const R* a, ptrdiff_t lda, const R* b,
+                            ptrdiff_t ldb, const R* bias, ptrdiff_t m, ptrdiff_t k,
+                            ptrdiff_t first, ptrdiff_t last) {
+    ptrdiff_t block = DOTS_BYTES / PANEL_VECTOR, steps = k / LANES, rest = k % LANES;
+    V sum[DOTS_CHUNK / DOTS_A][DOTS_A][DOTS_B];
+    memset(sum, 0, sizeof sum);                     /* columns that are not there are summed too */
+    for (ptrdiff_t top = 0; top < m; top += DOTS_CHUNK) {
+        ptrdiff_t bottom = m - top < DOTS_CHUNK ? m : top + DOTS_CHUNK;
+        for (ptrdiff_t j = first; j < last; j += DOTS_B) {
+            int columns = last - j < DOTS_B ? (int)(last - j) : DOTS_B;
+            FOUR start = {0};
+            if (bias)
+                memcpy(&start, bias + j, columns * sizeof(R));
+            ptrdiff_t l = 0;
+            do {
+                ptrdiff_t n = steps - l < block ? steps - l : block;
+                int end = l + n == steps;
+                for (ptrdiff_t i = top; i < bottom; i += DOTS_A)
+                    NAME(dots_some)(bottom - i < DOTS_A ? (int)(bottom - i) : DOTS_A, columns,
+                                    sum[(i - top) / DOTS_A], l > 0, a + i * lda + l * LANES, lda,
+                                    b + j * ldb + l * LANES, ldb, n, end ? rest : 0);
+                l += n;
+            } while (l < steps);
+            for (ptrdiff_t i = top; i < bottom; i++) {
+                FOUR total = NAME(dots_lanes)(sum[(i - top) / DOTS_A][(i - top) % DOTS_A]) + start;
+                INDEX bits, kept = (total > 0) | (total != total);
+                memcpy(&bits, &total, sizeof bits);
+                bits &= kept;
+                if (columns == DOTS_B)
+                    memcpy(c + i * ldc + j, &bits, sizeof bits);
+                else
+                    memcpy(c + i * ldc + j, &bits, columns * sizeof(R));
+            }
+        }
+    }
+}
+
+#undef R
+#undef I
+#undef NAME
+#undef V
+#undef FOUR
+#undef INDEX
+#undef LANES

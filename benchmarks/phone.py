@@ -151,8 +151,8 @@ def _percentile(values, part):
 
 def describe(report):
     """The table, the balance in one sentence, and what is not measured: text of 100 columns."""
-    head = (f"{'width':>5} {'accuracy':>8} {'param':>7} | {'p50':>8} {'p99':>8} {'file':>8} "
-            f"{'peak':>8} {'FLOP':>6} | {'train':>6} {'steps':>6} {'FLOP':>6} {'peak':>8}")
+    head = (f"{'width':>5} {'accuracy':>8} {'param':>9} | {'p50':>8} {'p99':>8} {'file':>8} "
+            f"{'peak':>8} {'FLOP':>5} | {'train':>7} {'steps':>6} {'FLOP':>5} {'peak':>8}")
     epochs = report["epochs"]
     lines = [machine.describe(report["machine"]), "",
              f"{report['data']}, {report['images']:,} training images, {epochs} "
@@ -162,11 +162,11 @@ def describe(report):
     for r in report["rows"]:
         t = r["training"]
         lines.append(
-            f"{r['width']:5g} {100 * r['accuracy']:6.1f} % {r['parameters']:7,d} | "
+            f"{r['width']:5g} {100 * r['accuracy']:6.1f} % {r['parameters']:9,d} | "
             f"{_short(r['latency']['p50'], TIMES):>8} {_short(r['latency']['p99'], TIMES):>8} "
             f"{_short(r['file_bytes'], BYTES):>8} {_short(r['peak_bytes'], BYTES):>8} "
-            f"{_letter(r['flops']):>6} | {_short(t['seconds'], TIMES):>6} {t['steps']:6,d} "
-            f"{_letter(t['flops']):>6} {_short(t['peak_bytes'], BYTES):>8}")
+            f"{_letter(r['flops']):>5} | {_short(t['seconds'], TIMES):>7} {t['steps']:6,d} "
+            f"{_letter(t['flops']):>5} {_short(t['peak_bytes'], BYTES):>8}")
     return "\n".join([*lines, "", textwrap.fill(_balance(report["rows"]), 100), "",
                       textwrap.fill(WORDS, 100)])
 

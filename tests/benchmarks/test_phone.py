@@ -47,6 +47,8 @@ def test_text_fits_and_says_what_is_not_measured(rows):
     text = phone.describe({"machine": machine.state(), "data": "Fashion-MNIST", "images": 60000,
                            "epochs": 12, "rows": rows})
     assert all(len(line) <= 100 for line in text.splitlines())
+    head, rule, *table = text.split("(right)\n")[1].splitlines()[:2 + len(rows)]
+    assert {len(line) for line in (head, *table)} == {len(rule)}
     assert "Energy is not measured" in text and "server or a GPU" in text
     assert "Fashion-MNIST" in text and "60,000 training images, 12 epochs:" in text
 

@@ -8,7 +8,7 @@ from ..machine import describe
 from .engines import ENGINES
 from .rows import INFER, MODES, ROWS, TRAIN
 
-OURS = "autodiff"
+OURS = [name for name, engine in ENGINES.items() if engine.ours]
 NAMES = {INFER: "inference", TRAIN: "a training step"}
 COUNTED, RESIDENT = "counted", "resident"       # a peer's peak is set beside ours of the same kind
 
@@ -22,26 +22,34 @@ def markdown(report):
     return "\n\n".join(parts)
 
 
-def best_peer(row, mode):
-    """(engine, median seconds) of the fastest other engine, or None."""
-    found = [(n, e[mode]["median"]) for n, e in row["engines"].items() if n != OURS and mode in e]
+def _fastest(row, mode, ours):
+    """(engine, median seconds) of the fastest engine of ours, or of the others; None for none."""
+    found = [(n, e[mode]["median"]) for n, e in row["engines"].items()
+             if (n in OURS) is ours and mode in e]
     return min(found, key=lambda pair: pair[1]) if found else None
 
 
-def ratio(row, mode):
-    """Best peer's time over ours: above 1 we are ahead; None where one is missing."""
-    peer, ours = best_peer(row, mode), row["engines"].get(OURS, {}).get(mode)
-    return peer[1] / ours["median"] if peer and ours else None
+def best_peer(row, mode):
+    """(engine, median seconds) of the fastest other engine, or None."""
+    return _fastest(row, mode, False)
+
+
+def ratios(row, mode):
+    """{engine of ours: best peer's time over its}: above 1 it is ahead."""
+    peer = best_peer(row, mode)
+    return {name: peer[1] / row["engines"][name][mode]["median"] for name in OURS
+            if peer and mode in row["engines"].get(name, {})}
 
 
 def memory_pairs(row, mode):
-    """[(peer, kind, its bytes, our bytes)] for each peer whose memory is known."""
-    ours = row["engines"].get(OURS, {}).get("memory", {}).get(mode) or {}
+    """[(peer, kind, its bytes, bytes of our fastest)] for each peer whose memory is known."""
+    best = _fastest(row, mode, True)
+    ours = row["engines"][best[0]].get("memory", {}).get(mode) or {} if best else {}
     pairs = []
     for name, engine in row["engines"].items():
         theirs = engine.get("memory", {}).get(mode) or {}
         kind = COUNTED if COUNTED in theirs else RESIDENT
-        if name != OURS and theirs.get(kind) is not None and kind in ours:
+        if name not in OURS and theirs.get(kind) is not None and kind in ours:
             pairs.append((name, kind, theirs[kind], ours[kind]))
     return pairs
 
@@ -60,18 +68,23 @@ def limit(name, rows, mode):
 
 
 def _overview(rows, mode):
-    head = ["workload", "ours ms", "best peer ms", "ahead", "limit ms", "÷ limit",
+    ours = [name for name in OURS if any(mode in row["engines"].get(name, {})
+                                         for row in rows.values())]
+    titles = " / ".join(ENGINES[name].title.removeprefix("autodiff").strip() or "eager"
+                        for name in ours)
+    head = ["workload", f"ours ms: {titles}", "best peer ms", "ahead", "limit ms", "best ÷ limit",
             "peak MB, counted: ours / JAX", "resident: ours / PyTorch"]
     lines = []
     for name, row in rows.items():
-        ours, peer = row["engines"].get(OURS, {}).get(mode), best_peer(row, mode)
-        bound, ahead = limit(name, rows, mode), ratio(row, mode)
+        best, peer = _fastest(row, mode, True), best_peer(row, mode)
+        bound, ahead = limit(name, rows, mode), ratios(row, mode)
         pairs = {pair[0]: pair for pair in memory_pairs(row, mode)}
+        medians = [row["engines"].get(n, {}).get(mode) for n in ours]
         lines.append([
-            name, _ms(ours and ours["median"]),
+            name, " / ".join(_ms(m and m["median"]) for m in medians),
             f"{_ms(peer[1])} {ENGINES[peer[0]].title}" if peer else "-",
-            f"{ahead:.2f}x" if ahead else "-", _ms(bound),
-            f"{ours['median'] / bound:.2f}" if bound and ours else "-",
+            " / ".join(f"{ahead[n]:.2f}x" if n in ahead else "-" for n in ours), _ms(bound),
+            f"{best[1] / bound:.2f}" if bound and best else "-",
             *(f"{_mb(pairs[p][3])} / {_mb(pairs[p][2])}" if p in pairs else "-"
               for p in ("jax", "eager"))])
     return _table(head, lines)
@@ -81,7 +94,7 @@ def _details(name, row):
     head = ["engine", "inference ms", "quartiles", "÷ ours", "training ms", "quartiles", "÷ ours",
             "first result s", "page faults", "waited %", "peak MB"]
     lines = []
-    ours = row["engines"].get(OURS, {})
+    ours = row["engines"].get(OURS[0], {})
     for key, engine in row["engines"].items():
         cells = [f"{ENGINES[key].title} {engine['version']}"]
         for mode in MODES:

@@ -231,6 +231,14 @@ def test_steps_are_the_functions(net, optimizer, zero):
     assert trained(net, optimizer, ad.capture, zero) == expected
 
 
+def test_plain_calls_take_the_shortest_way():
+    f = ad.capture(lambda x: x + 1.0)
+    for _ in range(2):
+        f(ad.ones(3))
+    f._long_way = None
+    assert f(ad.ones(3)).numpy().tolist() == [2.0] * 3
+
+
 def test_a_step_runs_without_python():
     calls = []
     w = ad.parameter(np.ones(3))

@@ -180,8 +180,8 @@ def report():
 def test_ratios_are_to_the_best_peer(report):
     row = report["rows"]["mlp"]
     assert table.best_peer(row, INFER) == ("jax", 0.001)
-    assert table.ratio(row, INFER) == pytest.approx(0.5)
-    assert table.ratio(row, TRAIN) == pytest.approx(1.5)
+    assert table.ratios(row, INFER) == pytest.approx({"autodiff": 0.5})
+    assert table.ratios(row, TRAIN) == pytest.approx({"autodiff": 1.5})
     rows = report["rows"]
     assert table.limit("mlp", rows, INFER) == pytest.approx(ROWS["mlp"].work(INFER)[0] / 100e9)
     assert table.limit("tiny", rows, INFER) is None

@@ -12,12 +12,16 @@ from typing import NamedTuple
 
 
 class Engine(NamedTuple):
-    """How an engine is called, the package that must be installed, its module, and its options."""
+    """How an engine is called, the package that must be installed, its module, and its options.
+
+    ours: a way to use this engine, beside which others are set.
+    """
 
     title: str
     package: str
     module: str
     options: dict = {}
+    ours: bool = False
 
     def load(self, threads):
         """The engine's module, set up."""
@@ -27,7 +31,8 @@ class Engine(NamedTuple):
 
 
 ENGINES = {
-    "autodiff": Engine("autodiff", "autodiff", "ours"),
+    "autodiff": Engine("autodiff", "autodiff", "ours", ours=True),
+    "captured": Engine("autodiff captured", "autodiff", "ours", {"captured": True}, ours=True),
     "eager": Engine("PyTorch", "torch", "pytorch"),
     "compiled": Engine("PyTorch compiled", "torch", "pytorch", {"compiled": True}),
     "jax": Engine("JAX", "jax", "jax_jit"),

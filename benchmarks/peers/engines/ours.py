@@ -1,14 +1,15 @@
-"""This engine, eager, written with `nn` as a user would."""
+"""This engine, eager or captured, written with `nn` as a user would."""
 
 import numpy as np
 
 
-def setup(threads):
-    global ad, nn, F
+def setup(threads, captured=False):
+    global ad, nn, F, CAPTURED
     import autodiff as ad
     import nn
     import nn.functional as F
     ad.set_num_threads(threads)
+    CAPTURED = captured
 
 
 def version():
@@ -39,7 +40,8 @@ def peak():
 
 
 def program(row, mode):
-    return {"chain": _chain, "elementwise": _elementwise}.get(row.kind, _model)(row, mode)
+    function = {"chain": _chain, "elementwise": _elementwise}.get(row.kind, _model)(row, mode)
+    return ad.capture(function) if CAPTURED else function
 
 
 def _chain(row, mode):

@@ -8,6 +8,7 @@ from libc.stdint cimport int16_t, int32_t, uint8_t
 from libc.math cimport INFINITY
 from libc.string cimport memset
 
+from kernels.halves cimport HALVES_LEAST, halves_back, halves_max
 from kernels.launch cimport (
     BAD_DTYPE, FLOAT32, FLOAT64, INT16, INT32, OK, UINT8, Buf, Launch, parallel_over, threads_of)
 from kernels.types cimport real
@@ -15,8 +16,6 @@ from kernels.types cimport real
 cdef enum:
     POOL_GRAIN = 1 << 16        # taps in a part at least: tens of microseconds
     BLOCK = 256                 # windows taken at once
-    HALVES = 1024               # columns of two by two windows taken at once ...
-    LONG = 8                    # ... where a row has so many windows; shorter ones one by one
     LANES = 16
 
 ctypedef fused place_t:
@@ -163,13 +162,13 @@ cdef void chosen_plane(Pool* v, real* x, real* out, place_t* place, bint back) n
                 out[k] = 0
 
 
-# Two by two, without overlap or padding: what most networks use.  Whole rows at once, first the
-# larger of two rows, then of two columns; windows one by one where rows are short.
+# Two by two, without overlap or padding: what most networks use.  Rows in registers (halves.h);
+# windows one by one where rows are short.  Their places are bytes.
 
 cdef inline bint halves(Pool* v) noexcept nogil:
     return (v.KH == 2 and v.KW == 2 and v.sh == 2 and v.sw == 2 and v.ph == 0 and v.pw == 0
-            and v.dh == 1 and v.dw == 1 and 2 * v.OW <= min(v.W, <Py_ssize_t>HALVES)
-            and 2 * v.OH <= v.H)
+            and v.dh == 1 and v.dw == 1 and 2 * v.OW <= v.W and 2 * v.OH <= v.H
+            and v.place_dtype == UINT8)
 
 
 cdef inline bint follows(real a, real b) noexcept nogil:
@@ -213,61 +212,20 @@ cdef void back_few(Pool* v, real* x, real* g, place_t* place) noexcept nogil:
             k += 1
 
 
-cdef void max_halves(Pool* v, real* x, real* out, place_t* place) noexcept nogil:
-    cdef real larger[HALVES]
-    cdef real below[HALVES]             # 1 where the lower row's is the larger
-    cdef real taps[HALVES]
-    cdef Py_ssize_t width = 2 * v.OW, rows = HALVES // width, oh = 0, count, r, k, n
-    cdef real* top
-    cdef real* bottom
-    cdef real a, b, s, t
-    cdef bint wins
-    while oh < v.OH:
-        count = min(rows, v.OH - oh)
-        for r in range(count):
-            top = x + 2 * (oh + r) * v.W
-            bottom = top + v.W
-            for k in range(width):
-                a, b = top[k], bottom[k]
-                wins = (b > a) | ((b != b) & (a == a))
-                larger[r * width + k] = b if wins else a
-                below[r * width + k] = <real>1 if wins else <real>0
-        n = count * v.OW
-        for k in range(n):              # of equals, and of NaNs, the first in the window's order
-            a, b = larger[2 * k], larger[2 * k + 1]
-            s, t = 2 * below[2 * k], 2 * below[2 * k + 1] + 1
-            wins = (b > a) | ((b != b) & (a == a)) | (((b == a) | ((b != b) & (a != a))) & (t < s))
-            out[oh * v.OW + k] = b if wins else a
-            taps[k] = t if wins else s
-        if place != NULL:
-            for k in range(n):
-                place[oh * v.OW + k] = <place_t>taps[k]
-        oh += count
+cdef void max_halves(Pool* v, real* x, real* out, uint8_t* place) noexcept nogil:
+    cdef Py_ssize_t oh
+    for oh in range(v.OH):
+        halves_max(out + oh * v.OW, place + oh * v.OW if place != NULL else NULL,
+                   x + 2 * oh * v.W, x + (2 * oh + 1) * v.W, v.OW)
 
 
-cdef void back_halves(Pool* v, real* x, real* g, place_t* place) noexcept nogil:
-    cdef real grads[HALVES]
-    cdef real taps[HALVES]              # 0 where the upper row's was the larger, 2 the lower's
-    cdef Py_ssize_t width = 2 * v.OW, rows = HALVES // width, oh = 0, count, r, k, n
-    cdef real* top
-    cdef real* bottom
-    if v.W != width or v.H != 2 * v.OH:
+cdef void back_halves(Pool* v, real* x, real* g, uint8_t* place) noexcept nogil:
+    cdef Py_ssize_t oh
+    if v.W != 2 * v.OW or v.H != 2 * v.OH:
         memset(x, 0, v.H * v.W * sizeof(real))
-    while oh < v.OH:
-        count = min(rows, v.OH - oh)
-        n = count * v.OW
-        for k in range(n):
-            grads[2 * k] = grads[2 * k + 1] = g[oh * v.OW + k]
-        for k in range(n):
-            taps[2 * k] = place[oh * v.OW + k]
-            taps[2 * k + 1] = <real>place[oh * v.OW + k] - 1
-        for r in range(count):
-            top = x + 2 * (oh + r) * v.W
-            bottom = top + v.W
-            for k in range(width):
-                top[k] = grads[r * width + k] if taps[r * width + k] == 0 else <real>0
-                bottom[k] = grads[r * width + k] if taps[r * width + k] == 2 else <real>0
-        oh += count
+    for oh in range(v.OH):
+        halves_back(x + 2 * oh * v.W, x + (2 * oh + 1) * v.W, g + oh * v.OW, place + oh * v.OW,
+                    v.OW)
 
 
 cdef void place_planes(Pool* v, Py_ssize_t begin, Py_ssize_t end, real* type,
@@ -281,17 +239,17 @@ cdef void place_planes(Pool* v, Py_ssize_t begin, Py_ssize_t end, real* type,
         out = <real*>v.out + plane * v.OH * v.OW
         place = <place_t*>v.place + plane * v.OH * v.OW if v.place != NULL else NULL
         if v.kind == MAX and halves(v):
-            if v.OW < LONG:
+            if v.OW < HALVES_LEAST:
                 max_few(v, x, out, place)
             else:
-                max_halves(v, x, out, place)
+                max_halves(v, x, out, <uint8_t*>place)
         elif v.kind == MAX:
             max_plane(v, x, out, place)
         elif v.kind == MAX_BACKWARD and halves(v):
-            if v.OW < LONG:
+            if v.OW < HALVES_LEAST:
                 back_few(v, x, out, place)
             else:
-                back_halves(v, x, out, place)
+                back_halves(v, x, out, <uint8_t*>place)
         else:
             chosen_plane(v, x, out, place, v.kind == MAX_BACKWARD)
 

@@ -8,7 +8,7 @@ Switches (environment variables, read at build time):
     AUTODIFF_ARCH      native (default) | x86-64-v3 | baseline
     AUTODIFF_DEBUG=1   bounds and wraparound checks, assertions, -O1 -g
     AUTODIFF_SANITIZE=1  address and undefined-behaviour sanitizers
-    AUTODIFF_LEDGER=0  no count of bytes, only to measure what counting costs (`make ledger`)
+    AUTODIFF_LEDGER=0  no count of bytes, only to measure what counting costs (`autodiff ledger`)
     AUTODIFF_CORE=plain  no extension at all: the core in Python over NumPy
     AUTODIFF_ONLY=kernels.conv,kernels.pool   only these modules (also: `--only kernels.conv`)
 """

@@ -1,6 +1,7 @@
 """What the ledger costs: the CNN's training step beside a build that has it compiled out.
 
-  make ledger             makes that build (AUTODIFF_LEDGER=0) in build/no-ledger and runs this
+  AUTODIFF_LEDGER=0 python -m pip install --no-deps --upgrade --target build/no-ledger .
+  autodiff ledger build/no-ledger
 
 Each pair is two fresh processes, one of each build, that run a few steps in turns; the one that
 counts also runs them under `ad.memory.timeline()`, which listens to every launch.  Invariant:
@@ -20,6 +21,7 @@ from .measure import Timing
 
 GOALS = {"silent": 0.03, "listened": 0.15}
 WORDS = {"silent": "nobody listens", "listened": "a timeline listens"}
+MAKE = "AUTODIFF_LEDGER=0 python -m pip install --no-deps --upgrade --target {} ."
 TURNS, STEPS, WARM = 8, 10, 30
 
 _CODE = """
@@ -48,7 +50,8 @@ def run(args):
     """Measure and print; 1 where a goal is missed."""
     from . import machine
     if not os.path.isdir(os.path.join(args.folder, "autodiff")):
-        raise UsageError(f"{args.folder}: no build of autodiff there; make ledger makes one")
+        raise UsageError(f"{args.folder}: no build of autodiff there; make one with\n"
+                         f"  {MAKE.format(args.folder)}")
     found = measure(os.path.abspath(args.folder), args.pairs, args.threads)
     print(machine.describe(machine.state()) + "\n" + text(found))
     if args.json:
@@ -66,7 +69,7 @@ def measure(folder, pairs=30, threads=2):
         with _Worker([folder, *here], threads) as without, _Worker(here, threads) as counting:
             if without.counts or not counting.counts:
                 raise UsageError(f"{folder} must hold a build made with AUTODIFF_LEDGER=0, and "
-                                 "this one must not be; make ledger makes both")
+                                 f"this one must not be:\n  {MAKE.format(folder)}")
             asked = [(without, "silent", []), (counting, "silent", []), (counting, "listened", [])]
             for turn in range(TURNS):
                 for worker, mode, seconds in asked if (k + turn) % 2 else reversed(asked):

@@ -46,6 +46,7 @@ def add_arguments(parser):
 
 def run(args):
     """Train, freeze, measure, print; returns 0."""
+    from .progress import Bar
     from .workloads import WORKLOADS
     if args.repetitions < 100:
         raise UsageError(f"--repetitions {args.repetitions}: a 99th percentile needs at least 100")
@@ -54,8 +55,9 @@ def run(args):
     if epochs < 1:
         raise UsageError(f"--epochs {epochs}: at least one pass over the training images")
     state = machine.state()
-    found = measure_widths(WORKLOADS[name], CHANNELS, HIDDEN, repetitions=args.repetitions,
-                           epochs=epochs)
+    with Bar() as bar:
+        found = measure_widths(WORKLOADS[name], CHANNELS, HIDDEN, repetitions=args.repetitions,
+                               progress=bar, epochs=epochs)
     report = {"schema": SCHEMA, "machine": state, "workload": name, "epochs": epochs,
               "images": len(WORKLOADS[name]().dataset()), "data": WORKLOADS[name].data_name,
               "rows": found}
@@ -66,16 +68,18 @@ def run(args):
     return 0
 
 
-def measure_widths(workload, channels, hidden, widths=WIDTHS, repetitions=2000, **options):
+def measure_widths(workload, channels, hidden, widths=WIDTHS, repetitions=2000, progress=None,
+                   **options):
     """One row for each width: a list of dicts; `options` override the workload's own.
 
     Seconds, bytes and counts without scaling; "latency" holds p50 and p99 in seconds.
+    progress: `progress(fraction done, what is going on)`.
     """
     rows, frozen = [], []
     for width in widths:
         sizes = {"channels": tuple(max(1, round(c * width)) for c in channels),
                  "hidden": max(1, round(hidden * width))}
-        row, model = _train(workload(**sizes, **options))
+        row, model = _train(workload(**sizes, **options), width, progress)
         rows.append({"width": width, **sizes, **row})
         frozen.append(model)
     x = next(iter(workload(**options).loader(seed=0)))[0][:1]
@@ -91,9 +95,11 @@ def measure_widths(workload, channels, hidden, widths=WIDTHS, repetitions=2000, 
     return rows
 
 
-def _train(workload):
+def _train(workload, width, progress):
     """What training cost, how good it got, and the frozen model."""
-    model, seconds, _ = fit(workload, seed=0)
+    tick = progress and (lambda step: progress(step / workload.total_steps,
+                                               f"{workload.name}: training width {width:g}"))
+    model, seconds, _ = fit(workload, 0, tick)
     quality = workload.evaluate(model)["accuracy"]
     baseline = {c: n for c, n in measure.live_bytes().items()}
     x, y = (t.numpy() for t in next(iter(workload.loader(seed=0))))

@@ -16,7 +16,7 @@
 #else
 #define DOTS_A 2
 #endif
-#define DOTS_CHUNK 60           /* rows of a that meet a few rows of b while those are in cache */
+#define DOTS_CHUNK 132          /* rows of a that meet a few rows of b while those are in cache */
 #define DOTS_BYTES 4096         /* of a row taken at a time: the tiles' rows stay in L1 */
 
 #ifdef __clang__

@@ -50,6 +50,11 @@ static inline __attribute__((always_inline)) void NAME(dots_tile)(
 #pragma GCC unroll 8
         for (int j = 0; j < columns; j++)
             sum[i][j] = total[i][j];
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++)                  /* four are summed over their lanes */
+#pragma GCC unroll 8
+        for (int j = columns; j < DOTS_B; j++)
+            sum[i][j] = (V){0};
 }
 
 static void NAME(dots_some)(int rows, int columns, V sum[DOTS_A][DOTS_B], int add, const R* a,
@@ -92,13 +97,28 @@ static inline FOUR NAME(dots_lanes)(const V v[DOTS_B]) {
     return DOTS_MIX(a, c, 0, 1, 4, 5) + DOTS_MIX(a, c, 2, 3, 6, 7);
 }
 
+/* A tile of c from its sums; start is the bias. */
+static inline void NAME(dots_finish)(int rows, int columns, R* c, ptrdiff_t ldc,
+                                     const V sum[DOTS_A][DOTS_B], FOUR start) {
+    for (int i = 0; i < rows; i++) {
+        FOUR total = NAME(dots_lanes)(sum[i]) + start;
+        INDEX bits, kept = (total > 0) | (total != total);
+        memcpy(&bits, &total, sizeof bits);
+        bits &= kept;
+        if (columns == DOTS_B)
+            memcpy(c + i * ldc, &bits, sizeof bits);
+        else
+            memcpy(c + i * ldc, &bits, columns * sizeof(R));
+    }
+}
+
 /* c = max(0, a b^T + bias) for rows [first, last) of b; bias may be NULL. */
 static void NAME(dots_relu)(R* c, ptrdiff_t ldc, const R* a, ptrdiff_t lda, const R* b,
                             ptrdiff_t ldb, const R* bias, ptrdiff_t m, ptrdiff_t k,
                             ptrdiff_t first, ptrdiff_t last) {
     ptrdiff_t block = DOTS_BYTES / PANEL_VECTOR, steps = k / LANES, rest = k % LANES;
+    ptrdiff_t next = steps > block;                 /* tiles whose sums wait for the next block */
     V sum[DOTS_CHUNK / DOTS_A][DOTS_A][DOTS_B];
-    memset(sum, 0, sizeof sum);                     /* columns that are not there are summed too */
     for (ptrdiff_t top = 0; top < m; top += DOTS_CHUNK) {
         ptrdiff_t bottom = m - top < DOTS_CHUNK ? m : top + DOTS_CHUNK;
         for (ptrdiff_t j = first; j < last; j += DOTS_B) {
@@ -106,26 +126,20 @@ static void NAME(dots_relu)(R* c, ptrdiff_t ldc, const R* a, ptrdiff_t lda, cons
             FOUR start = {0};
             if (bias)
                 memcpy(&start, bias + j, columns * sizeof(R));
-            ptrdiff_t l = 0;
+            ptrdiff_t l = 0, n;
             do {
-                ptrdiff_t n = steps - l < block ? steps - l : block;
+                n = steps - l < block ? steps - l : block;
                 int end = l + n == steps;
-                for (ptrdiff_t i = top; i < bottom; i += DOTS_A)
-                    NAME(dots_some)(bottom - i < DOTS_A ? (int)(bottom - i) : DOTS_A, columns,
-                                    sum[(i - top) / DOTS_A], l > 0, a + i * lda + l * LANES, lda,
+                for (ptrdiff_t i = top; i < bottom; i += DOTS_A) {
+                    int rows = bottom - i < DOTS_A ? (int)(bottom - i) : DOTS_A;
+                    V (*tile)[DOTS_B] = sum[next * (i - top) / DOTS_A];
+                    NAME(dots_some)(rows, columns, tile, l > 0, a + i * lda + l * LANES, lda,
                                     b + j * ldb + l * LANES, ldb, n, end ? rest : 0);
+                    if (end)
+                        NAME(dots_finish)(rows, columns, c + i * ldc + j, ldc, tile, start);
+                }
                 l += n;
             } while (l < steps);
-            for (ptrdiff_t i = top; i < bottom; i++) {
-                FOUR total = NAME(dots_lanes)(sum[(i - top) / DOTS_A][(i - top) % DOTS_A]) + start;
-                INDEX bits, kept = (total > 0) | (total != total);
-                memcpy(&bits, &total, sizeof bits);
-                bits &= kept;
-                if (columns == DOTS_B)
-                    memcpy(c + i * ldc + j, &bits, sizeof bits);
-                else
-                    memcpy(c + i * ldc + j, &bits, columns * sizeof(R));
-            }
         }
     }
 }

@@ -17,7 +17,7 @@ from autodiff.modes cimport Modes, modes
 from autodiff.plan cimport Prepared, prepare, view_of
 from autodiff.record cimport on_tape, record_few
 from autodiff.storage cimport detours, wrote
-from autodiff.tensor cimport Tensor, binary_t, new_tensor
+from autodiff.tensor cimport Tensor, binary_t, new_tensor, number_like
 from kernels.launch cimport BOOL, FLOAT32, OK, Buf, Launch
 
 from . import call
@@ -32,6 +32,7 @@ cdef class Operation(Bound):
         cdef int n = len(args)
         cdef list inputs
         cdef tuple attrs
+        cdef Tensor number
         if not self.variadic and n >= self.nin and _all_tensors(self, args):
             if n == self.nin and not kwargs:
                 if n == 1:
@@ -42,6 +43,15 @@ cdef class Operation(Bound):
             attrs = _attrs(self, args, kwargs)
             if attrs is not None:
                 return apply(self, list(args[:self.nin]), attrs)
+        if n == 2 and self.nin == 2 and not kwargs and not self.any_dtype and not self.variadic:
+            if type(args[0]) is Tensor:
+                number = number_like(<Tensor>args[0], args[1])
+                if number is not None:
+                    return apply2(self, <Tensor>args[0], number)
+            elif type(args[1]) is Tensor:
+                number = number_like(<Tensor>args[1], args[0])
+                if number is not None:
+                    return apply2(self, number, <Tensor>args[1])
         raw, attrs = call.parse(self.op, args, kwargs)
         inputs = call.convert(self.op, raw, Tensor, make)
         return apply(self, inputs, attrs)

@@ -30,7 +30,7 @@ def make(data, dtype=None, category="input"):
             return make(data, dtype, category)
         finally:
             dry_runs(depth)
-    if type(data) is float and dtype is not None and dtype.kind == "f":     # the commonest
+    if type(data) in (float, int) and dtype is not None and dtype.kind == "f":  # the commonest
         t = new_tensor(dtypes.CODE[dtype], 0, NULL)
         value = data
         if t.storage.dry:

@@ -18,6 +18,7 @@ cdef binary_t binary
 
 cdef Tensor new_tensor(int dtype, int ndim, Py_ssize_t* shape)
 cdef Tensor bare(Tensor t)
+cdef Tensor number_like(Tensor x, object number)
 cdef object ndarray_of(Tensor t, int flags)
 
 cdef inline void note_meta(Meta* meta, Buf* b) noexcept:

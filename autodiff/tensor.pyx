@@ -214,31 +214,28 @@ cdef class Tensor:
         return <size_t>self.buf.data
 
     def __add__(self, other):
-        return binary(_add, self, <Tensor>other) if type(other) is Tensor else _add(self, other)
+        return _with(_add, self, other)
 
     def __radd__(self, other):
-        return _add(other, self)
+        return _reflected(_add, self, other)
 
     def __sub__(self, other):
-        return (binary(_subtract, self, <Tensor>other) if type(other) is Tensor
-                else _subtract(self, other))
+        return _with(_subtract, self, other)
 
     def __rsub__(self, other):
-        return _subtract(other, self)
+        return _reflected(_subtract, self, other)
 
     def __mul__(self, other):
-        return (binary(_multiply, self, <Tensor>other) if type(other) is Tensor
-                else _multiply(self, other))
+        return _with(_multiply, self, other)
 
     def __rmul__(self, other):
-        return _multiply(other, self)
+        return _reflected(_multiply, self, other)
 
     def __truediv__(self, other):
-        return (binary(_divide, self, <Tensor>other) if type(other) is Tensor
-                else _divide(self, other))
+        return _with(_divide, self, other)
 
     def __rtruediv__(self, other):
-        return _divide(other, self)
+        return _reflected(_divide, self, other)
 
     def __matmul__(self, other):
         return _matmul(self, other)
@@ -249,7 +246,7 @@ cdef class Tensor:
     def __pow__(self, other, modulo):
         if modulo is not None:
             raise ArgumentError("pow: a modulus is not supported; use (x ** y) % m")
-        return _pow(self, other)
+        return _with(_pow, self, other)
 
     def __rpow__(self, other, modulo):
         if modulo is not None:
@@ -370,6 +367,41 @@ cdef void _extent(Buf* b, char** ends) noexcept:
         ends[b.strides[k] > 0] += b.strides[k] * (b.shape[k] - 1)
 
 
+cdef object _with(object operation, Tensor x, object other):
+    """operation(x, other), by the short way for Tensors and Python's numbers."""
+    if type(other) is Tensor:
+        return binary(operation, x, <Tensor>other)
+    cdef Tensor number = number_like(x, other)
+    return operation(x, other) if number is None else binary(operation, x, number)
+
+
+cdef object _reflected(object operation, Tensor x, object other):
+    cdef Tensor number = number_like(x, other)
+    return operation(other, x) if number is None else binary(operation, number, x)
+
+
+cdef Tensor number_like(Tensor x, object number):
+    """A Python number as a 0-d tensor of the floating dtype of `x`; None where it is not that
+    simple: an integer array, another kind of number, somebody who listens."""
+    cdef Tensor t
+    cdef double value
+    if detours or x.buf.dtype < FLOAT32:
+        return None
+    if type(number) is float:
+        value = number
+    elif type(number) is int and -EXACT <= number <= EXACT:
+        value = number
+    else:
+        return None
+    t = new_tensor(x.buf.dtype, 0, NULL)
+    if t.buf.dtype == FLOAT32:
+        (<float*>t.buf.data)[0] = <float>value
+    else:
+        (<double*>t.buf.data)[0] = value
+    return t
+
+
+cdef long long EXACT = 1LL << 53        # integers up to it are doubles without rounding
 cdef Py_ssize_t MOST = 1 << 47          # bytes; no process can address more
 
 

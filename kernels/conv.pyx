@@ -266,7 +266,7 @@ cdef bint goes_direct(Conv* v, Direct* s, Launch* L, bint back) noexcept nogil:
             v.kg, v.OH, v.OW, v.cg, v.H, v.W
         d.ph, d.pw = v.dh * (v.KH - 1) - v.ph, v.dw * (v.KW - 1) - v.pw
         s.x, s.out = v.out, v.x
-    s.strips = (d.channels * v.KH * v.KW < FEW_TAPS and d.outs >= FEW_OUTS and d.sw == 1
+    s.strips = (0 < d.channels * v.KH * v.KW < FEW_TAPS and d.outs >= FEW_OUTS and d.sw == 1
                 and d.columns >= PANEL_VECTOR // size)
     if (d.ph < 0 or d.pw < 0 or v.unit or not s.strips and (
             d.outs < FEW or d.columns < NARROW or d.channels * v.KH * v.KW < FEW_TAPS)):

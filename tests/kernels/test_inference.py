@@ -23,6 +23,7 @@ CASES = {
     "channels, bands": ((1, 6, 60, 70), (5, 6, 3, 3), (1, 1), (1, 1), (1, 1)),
     "one by one": ((3, 5, 6, 4), (7, 5, 1, 1), (1, 1), (0, 0), (1, 1)),
     "no channel in": ((2, 0, 5, 6), (4, 0, 3, 2), (1, 1), (0, 0), (1, 1)),
+    "no channel in, long rows": ((2, 0, 5, 20), (4, 0, 3, 2), (1, 1), (0, 0), (1, 1)),
     "no image": ((0, 3, 5, 6), (4, 3, 3, 2), (1, 1), (0, 0), (1, 1)),
 }
 POOLED = [case for case in CASES if case not in ("tiles, one row",)]

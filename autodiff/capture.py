@@ -138,7 +138,7 @@ class _Trace:
 
     def __init__(self, function, name):
         self.function, self.name, self.before = function, name, []
-        self.heard = []         # (block, launch, buffers, number of outputs, scratch)
+        self.heard = []         # (block, launch, buffers, number of outputs, scratch, phase)
         self.real = {}          # number -> storage, of those from outside
         self.sizes = {}         # number -> bytes, of those that launches wrote
 
@@ -192,14 +192,14 @@ class _Trace:
     def _note(self, event):
         if core.traces():                   # else a launch of another thread
             views, nout, work = replay.describe(event.launch, self.real)
-            self.heard.append((event.op, event.launch, views, nout, work))
+            self.heard.append((event.op, event.launch, views, nout, work, event.phase))
             self.sizes.update((t.storage_id, t.storage_nbytes)
                               for t in event.outputs if t is not None)
 
     def _keep_in_place(self, leaves):
         """Where the old gradient was used and a new one made, move this to the old one's bytes:
         the next call will find it there."""
-        used = {v[0] for _, _, views, _, _ in self.heard for v in views if v is not None}
+        used = {v[0] for _, _, views, *_ in self.heard for v in views if v is not None}
         for t, was in leaves:
             if was is not None and t.grad is not None and t.grad is not was and (
                     was.storage_id in used and not was.requires_grad):
@@ -241,14 +241,14 @@ class _Trace:
             slot(storage, "result", self.sizes.get(storage, 0))
         outer = len(slots)
         steps = []
-        for block, launch, views, nout, work in self.heard:
+        for block, launch, views, *rest in self.heard:
             for v in views:
                 if v is not None:
                     slot(v[0], "workspace", 0)
             steps.append(planner.Step(block, launch, [
-                v and planner.View(number[v[0]], *v[1:]) for v in views], nout, work))
+                v and planner.View(number[v[0]], *v[1:]) for v in views], *rest))
         self._written_first(steps, slots)
-        wanted = planner.needed(steps, set(range(outer)))
+        wanted = planner.early(planner.needed(steps, set(range(outer))))
         layout = planner.laid_out(planner.grouped(wanted), set(range(outer, len(slots))),
                                   get_num_threads(), replay.sum_region)
         for k, offset in layout.offsets.items():

@@ -45,6 +45,7 @@ class Step:
     views: list
     nout: int
     work: int                           # bytes of scratch
+    phase: str = "forward"
     reads: set = field(init=False)      # slots
     writes: set = field(init=False)
 
@@ -82,6 +83,18 @@ def needed(steps, kept):
             live |= step.reads
             found.append(step)
     return found[::-1]
+
+
+def early(steps):
+    """The steps, updates as early as may be: while the gradient is in the cache."""
+    order = []
+    for step in steps:
+        at = len(order)
+        if step.phase == "update":
+            while at and not step.clashes(order[at - 1]):
+                at -= 1
+        order.insert(at, step)
+    return order
 
 
 # Grouping ---------------------------------------------------------------------------------------

@@ -93,6 +93,8 @@ class Worker:
         pooled, before = engine.pooled(), process.resident()
         held = engine.live() if hasattr(engine, "live") else None
         run = engine.program(row, mode)
+        if hasattr(engine, "prepare"):          # compiling is part of building
+            engine.prepare(run)
         exact = process.reset_high_water()      # what building took for a moment is not counted
         if held is not None:
             engine.reset_peak()

@@ -39,6 +39,13 @@ def peak():
     return ad.memory.peak()
 
 
+def prepare(run):
+    """The calls that run the function itself and trace it, which repetitions do not."""
+    for _ in range(3 if CAPTURED else 0):
+        run()
+    ad.memory.trim()
+
+
 def program(row, mode):
     function = {"chain": _chain, "elementwise": _elementwise}.get(row.kind, _model)(row, mode)
     return ad.capture(function) if CAPTURED else function

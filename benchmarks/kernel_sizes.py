@@ -64,6 +64,12 @@ def _attention(draw, n):
     return *(draw.normal(heads, length, width) for _ in range(3)), {"is_causal": True}
 
 
+def _self_attention(draw, n):
+    length, width = (16, 16) if n < 1 << 14 else (128, 32)
+    batch = max(1, n // (16 * length * width))
+    return draw.normal(batch, length, 12 * width), {"heads": 4, "is_causal": True}
+
+
 def _recurrent(gates, states):
     def sizes(draw, n):
         length, batch = 16, 16
@@ -156,6 +162,7 @@ def _drawn(draw, n):
 
 SIZES = {
     "matmul": _matmul, "linear": _linear, "conv2d": _conv2d, "attention": _attention,
+    "self_attention": _self_attention,
     "lstm": _recurrent(4, 2), "gru": _recurrent(3, 1), "layer_norm": _norm, "rms_norm": _rms_norm,
     "batch_norm": _batch_norm, "batch_norm_inference": _batch_norm_inference,
     "max_pool2d": _pool, "avg_pool2d": _pool, "max_pool2d_gather": _pool_gather,

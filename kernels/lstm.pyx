@@ -9,8 +9,8 @@ from libc.string cimport memcpy, memset
 
 from kernels.blas cimport gemm, gemv
 from kernels.launch cimport BAD_DTYPE, FLOAT32, FLOAT64, OK, Buf, Launch, parallel_over, threads_of
-from kernels.panels cimport panels_of, panels_pack, panels_product, panels_room
-from kernels.rows cimport row_sigmoid, row_tanh
+from kernels.panels cimport panels_of, panels_pack, panels_product, panels_room, product
+from kernels.rows cimport row_lstm, row_lstm_backward
 from kernels.types cimport real
 
 cdef enum:
@@ -88,14 +88,11 @@ cdef real* take_packed(Layer* s, Py_ssize_t other, bint back, real* type) noexce
 
 cdef void inputs_rows(Layer* s, Py_ssize_t begin, Py_ssize_t end, real* type) noexcept nogil:
     """Rows of the chunk: gates = bias + x w_ih^T."""
-    cdef Py_ssize_t i, width = 4 * s.hidden
-    cdef real* bias = <real*>s.bias
-    cdef real* z = <real*>s.gates + begin * width
-    for i in range(end - begin):
-        memcpy(z + i * width, bias, width * sizeof(real))
-    gemm(False, True, end - begin, width, s.inputs, <real>1,
-         row(s.x, (s.begin * s.batch + begin) * s.inputs, type), s.inputs,
-         row(s.w_ih, 0, type), s.inputs, <real>1, z, width)
+    cdef Py_ssize_t width = 4 * s.hidden
+    product(<real*>s.gates + begin * width, width, <real*>s.bias, 0,
+            row(s.x, (s.begin * s.batch + begin) * s.inputs, type), s.inputs, 1,
+            row(s.w_ih, 0, type), 1, s.inputs, end - begin, width, s.inputs, <real>1,
+            <real*>NULL)
 
 
 cdef void inputs_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thread) noexcept nogil:
@@ -108,7 +105,7 @@ cdef void inputs_part(void* context, Py_ssize_t begin, Py_ssize_t end, int threa
 
 cdef void forward_rows(Layer* s, Py_ssize_t begin, Py_ssize_t end, real* type) noexcept nogil:
     """Rows [begin, end) of the batch through the chunk's steps."""
-    cdef Py_ssize_t t, n, j, h = s.hidden, count = end - begin
+    cdef Py_ssize_t t, n, h = s.hidden, count = end - begin
     cdef real* z
     cdef real* before
     cdef real* out
@@ -136,14 +133,7 @@ cdef void forward_rows(Layer* s, Py_ssize_t begin, Py_ssize_t end, real* type) n
                 old = row(s.c0, n * h, type)
             else:
                 old = c - s.batch * h if kept else c
-            row_sigmoid(z, z, 2 * h)
-            row_tanh(z + 2 * h, z + 2 * h, h)
-            row_sigmoid(z + 3 * h, z + 3 * h, h)
-            for j in range(h):
-                c[j] = z[h + j] * old[j] + z[j] * z[2 * h + j]
-            row_tanh(out, c, h)
-            for j in range(h):
-                out[j] *= z[3 * h + j]
+            row_lstm(out, c, z, old, h, kept)
             z += 4 * h
 
 
@@ -203,36 +193,23 @@ cdef int lstm_run(Launch* L) noexcept nogil:
 
 cdef void backward_rows(Layer* s, Py_ssize_t begin, Py_ssize_t end, real* type) noexcept nogil:
     """Rows [begin, end) of the batch back through the chunk: da, and the running dh and dc."""
-    cdef Py_ssize_t t, n, j, h = s.hidden, at
+    cdef Py_ssize_t t, n, h = s.hidden, at
     cdef real* dh_all = <real*>s.dh
     cdef real* dc_all = dh_all + s.batch * h
     cdef real* da
-    cdef real* dh
-    cdef real* dc
     cdef real* a
     cdef real* c
     cdef real* old
-    cdef real i_, f_, g_, o_, tc, dcj
+    cdef real* g
     for t in range(s.end - 1, s.begin - 1, -1):
         for n in range(begin, end):
             at = (t * s.batch + n) * h
             da = <real*>s.da + ((t - s.begin) * s.batch + n) * 4 * h
-            dh, dc = dh_all + n * h, dc_all + n * h
             a = row(s.L.b[14], 4 * at, type)
             c = row(s.L.b[15], at, type)
             old = c - s.batch * h if t > 0 else row(s.c0, n * h, type)
-            if s.L.b[6] != NULL:
-                for j in range(h):
-                    dh[j] += row(s.L.b[6], at, type)[j]
-            row_tanh(da + 3 * h, c, h)
-            for j in range(h):
-                i_, f_, g_, o_, tc = a[j], a[h + j], a[2 * h + j], a[3 * h + j], da[3 * h + j]
-                dcj = dc[j] + dh[j] * o_ * (1 - tc * tc)
-                da[j] = dcj * g_ * i_ * (1 - i_)
-                da[h + j] = dcj * old[j] * f_ * (1 - f_)
-                da[2 * h + j] = dcj * i_ * (1 - g_ * g_)
-                da[3 * h + j] = dh[j] * tc * o_ * (1 - o_)
-                dc[j] = dcj * f_
+            g = row(s.L.b[6], at, type) if s.L.b[6] != NULL else <real*>NULL
+            row_lstm_backward(da, dc_all + n * h, dh_all + n * h, g, a, c, old, h)
         da = <real*>s.da + ((t - s.begin) * s.batch + begin) * 4 * h
         if s.packed != NULL:
             panels_product(dh_all + begin * h, h, da, 4 * h, <real*>s.packed, end - begin, h,
@@ -256,25 +233,27 @@ cdef void weights_rows(Layer* s, Py_ssize_t begin, Py_ssize_t end, real* type) n
     cdef Py_ssize_t h = s.hidden, width = 4 * h, rows = (s.end - s.begin) * s.batch, k, j
     cdef Py_ssize_t count = end - begin, first = 0
     cdef real* da = <real*>s.da + begin
-    cdef real* db
+    cdef real* db = row(L.b[5], begin, type) if L.ia[0] & 32 else <real*>NULL
+    cdef real* into
     if L.ia[0] & 8:
-        gemm(True, False, count, s.inputs, rows, <real>1, da, width,
-             row(s.x, s.begin * s.batch * s.inputs, type), s.inputs,
-             <real>1, row(L.b[3], begin * s.inputs, type), s.inputs)
-    if L.ia[0] & 16:
-        if s.begin == 0:
-            gemm(True, False, count, h, s.batch, <real>1, da, width, row(s.h0, 0, type), h,
-                 <real>1, row(L.b[4], begin * h, type), h)
-            first = s.batch
-        if rows > first:
-            gemm(True, False, count, h, rows - first, <real>1, da + first * width, width,
-                 row(L.b[13], ((s.begin - 1) * s.batch + first) * h, type), h,
-                 <real>1, row(L.b[4], begin * h, type), h)
-    if L.ia[0] & 32:
-        db = row(L.b[5], begin, type)
+        into = row(L.b[3], begin * s.inputs, type)
+        product(into, s.inputs, into, s.inputs, da, 1, width,
+                row(s.x, s.begin * s.batch * s.inputs, type), s.inputs, 1, count, s.inputs, rows,
+                <real>1, db)
+    elif L.ia[0] & 32:
         for k in range(rows):
             for j in range(count):
                 db[j] += da[k * width + j]
+    if L.ia[0] & 16:
+        into = row(L.b[4], begin * h, type)
+        if s.begin == 0:
+            product(into, h, into, h, da, 1, width, row(s.h0, 0, type), h, 1, count, h, s.batch,
+                    <real>1, <real*>NULL)
+            first = s.batch
+        if rows > first:
+            product(into, h, into, h, da + first * width, 1, width,
+                    row(L.b[13], ((s.begin - 1) * s.batch + first) * h, type), h, 1, count, h,
+                    rows - first, <real>1, <real*>NULL)
 
 
 cdef void weights_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thread) noexcept nogil:
@@ -288,9 +267,9 @@ cdef void weights_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thre
 cdef void dx_rows(Layer* s, Py_ssize_t begin, Py_ssize_t end, real* type) noexcept nogil:
     """Rows of the chunk: dx = da w_ih."""
     cdef Py_ssize_t width = 4 * s.hidden
-    gemm(False, False, end - begin, s.inputs, width, <real>1, <real*>s.da + begin * width, width,
-         row(s.w_ih, 0, type), s.inputs, <real>0,
-         row(s.L.b[0], (s.begin * s.batch + begin) * s.inputs, type), s.inputs)
+    product(row(s.L.b[0], (s.begin * s.batch + begin) * s.inputs, type), s.inputs, <real*>NULL, 0,
+            <real*>s.da + begin * width, width, 1, row(s.w_ih, 0, type), s.inputs, 1, end - begin,
+            s.inputs, width, <real>1, <real*>NULL)
 
 
 cdef void dx_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thread) noexcept nogil:

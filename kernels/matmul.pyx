@@ -1,19 +1,24 @@
 # Matrix products: matmul over batches, and linear (x weight^T + bias).
-# Invariant: the pool splits batch, rows or columns and BLAS runs on one thread,
+# Invariant: the pool splits batch, rows or columns and each part runs on one thread,
 # so no inner product is ever split.  Both add into out where L.beta = 1.
 #
-# Operands come as they lie: a matrix is given to BLAS as stored or transposed.
-# Strides that BLAS cannot take (neither axis contiguous, negative, broadcast)
+# Operands come as they lie: a matrix is taken as stored or transposed, by our own
+# product from registers (panels.h), or by BLAS where it is small or both are transposed.
+# Strides that neither can take (neither axis contiguous, negative, broadcast)
 # are still right, through a plain loop.
+from libc.string cimport memset
+
 from kernels.blas cimport dot, gemm, gemv
 from kernels.launch cimport (
     BAD_DTYPE, FLOAT32, FLOAT64, OK, Buf, Launch, itemsize, parallel_over, threads_of)
+from kernels.panels cimport product
 from kernels.types cimport real
 
 cdef enum:
+    PANELS_LEAST = 1 << 15      # multiply-adds from which our own product is the quicker one
     MATMUL_GRAIN = 1 << 20      # operations in a part at least: about 10 microseconds
     VECTOR_GRAIN = 1 << 17      # the same where each weight is used once: bound by memory
-    UNIT = 16                   # rows or columns are split at multiples of this
+    UNIT = 32                   # rows or columns are split at multiples of this
 
 cdef struct Matrix:
     char* data
@@ -31,6 +36,7 @@ cdef struct Product:
     bint by_rows, plain
     char* bias                  # of n elements, or NULL
     Py_ssize_t bias_step
+    char* sums                  # of m elements, set to the sums of a over k, or NULL
 
 
 cdef bint blas_takes(Matrix* x, Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
@@ -113,6 +119,35 @@ cdef void outer_product(real* c, Py_ssize_t ldc, real* a, Py_ssize_t inca, real*
                 row[j] = value * b[j]
 
 
+cdef void add_up(real* sums, real* a, Py_ssize_t rs, Py_ssize_t cs, Py_ssize_t m,
+                 Py_ssize_t k) noexcept nogil:
+    """sums = the sums of m rows of a."""
+    cdef Py_ssize_t i, l
+    for i in range(m):
+        sums[i] = 0
+    for l in range(k):
+        for i in range(m):
+            sums[i] += a[i * rs + l * cs]
+
+
+cdef void from_registers(Product* p, real* a, real* b, real* c, Py_ssize_t m, Py_ssize_t j0,
+                         Py_ssize_t n, real* sums) noexcept nogil:
+    """c (m, n) by our own product: the bias and the sums ride along."""
+    cdef real* start = NULL
+    cdef Py_ssize_t lds = 0
+    if p.bias != NULL and (p.beta or p.bias_step != sizeof(real)):
+        add_bias(p, c, m, j0, n)
+        start, lds = c, p.c.ld
+    elif p.bias != NULL:
+        start = <real*>p.bias + j0
+    elif p.beta:
+        start, lds = c, p.c.ld
+    if sums != NULL:
+        memset(sums, 0, m * sizeof(real))
+    product(c, p.c.ld, start, lds, a, 1 if p.a.trans else p.a.ld, p.a.ld if p.a.trans else 1,
+            b, 1 if p.b.trans else p.b.ld, p.b.ld if p.b.trans else 1, m, n, p.k, <real>1, sums)
+
+
 cdef void one_product(Product* p, real* a, real* b, real* c, Py_ssize_t i0, Py_ssize_t i1,
                       Py_ssize_t j0, Py_ssize_t j1) noexcept nogil:
     """Rows [i0, i1), columns [j0, j1) of one product of the batch."""
@@ -120,12 +155,23 @@ cdef void one_product(Product* p, real* a, real* b, real* c, Py_ssize_t i0, Py_s
     cdef real beta = 1 if p.beta or p.bias != NULL else 0
     cdef Py_ssize_t inca, incb
     cdef real value
+    cdef real* sums = NULL
+    cdef bint own = (m >= 4 and n >= 4 and m * n * k >= PANELS_LEAST and not p.plain
+                     and not (p.a.trans and p.b.trans))
+    if p.sums != NULL and j0 == 0:
+        sums = <real*>p.sums + i0
+        if not own or not p.a.trans:
+            add_up(sums, a + i0 * p.a.rs, p.a.rs, p.a.cs, m, k)
+            sums = NULL
     if p.plain:
         plain_product(p, a, b, c, i0, i1, j0, j1)
         return
     a += step_of(&p.a, p.a.trans, i0, 0)
     b += step_of(&p.b, p.b.trans, 0, j0)
     c += i0 * p.c.ld + j0
+    if own:
+        from_registers(p, a, b, c, m, j0, n, sums)
+        return
     if p.bias != NULL:
         add_bias(p, c, m, j0, n)
     inca = p.a.ld if p.a.trans else 1           # along k
@@ -212,8 +258,9 @@ cdef void merge_axes(Product* p, Py_ssize_t size) noexcept nogil:
     p.axes = axes
 
 
-cdef int product_run(Launch* L, Buf* out, Buf* x, Buf* y, bint y_trans, Buf* bias) noexcept nogil:
-    """out (+)= x @ y (+ bias), y as its transpose where y_trans."""
+cdef int product_run(Launch* L, Buf* out, Buf* x, Buf* y, bint y_trans, Buf* bias,
+                     Buf* sums) noexcept nogil:
+    """out (+)= x @ y (+ bias), y as its transpose where y_trans; sums = those of x's rows."""
     cdef Product p
     cdef Py_ssize_t size = itemsize(out.dtype), entries = 1, flops, units, grain, threads
     cdef int d, row = x.ndim > 1, col = y.ndim > 1
@@ -246,6 +293,7 @@ cdef int product_run(Launch* L, Buf* out, Buf* x, Buf* y, bint y_trans, Buf* bia
     p.bias = NULL
     if bias != NULL:
         p.bias, p.bias_step = bias.data, bias.strides[0]
+    p.sums = sums.data if sums != NULL else NULL
     merge_axes(&p, size)
     for d in range(p.axes):
         entries *= p.shape[d]
@@ -270,20 +318,29 @@ cdef int product_run(Launch* L, Buf* out, Buf* x, Buf* y, bint y_trans, Buf* bia
 
 cdef int matmul_run(Launch* L) noexcept nogil:
     """out = x @ y.  out, x, y: matrices in either order, any batch strides; 1-d as in NumPy."""
-    return product_run(L, L.b[0], L.b[1], L.b[2], False, NULL)
+    return product_run(L, L.b[0], L.b[1], L.b[2], False, NULL, NULL)
 
 
 cdef int linear_run(Launch* L) noexcept nogil:
     """out (..., n) = x (..., k) @ weight (n, k)^T + bias (n), which may be NULL."""
-    return product_run(L, L.b[0], L.b[1], L.b[2], True, L.b[3])
+    return product_run(L, L.b[0], L.b[1], L.b[2], True, L.b[3], NULL)
 
 
 cdef int linear_backward_weight_run(Launch* L) noexcept nogil:
-    """gweight (n, k) = g (rows, n)^T x (rows, k)."""
-    cdef Buf turned = L.b[1][0]
+    """dweight (n, k), dbias (n) where it has elements; g (rows, n), x (rows, k)."""
+    cdef Buf turned = L.b[2][0]
+    cdef Buf* sums = L.b[1] if L.b[1].n else NULL
+    cdef Py_ssize_t size = itemsize(turned.dtype)
     turned.shape[0], turned.shape[1] = turned.shape[1], turned.shape[0]
     turned.strides[0], turned.strides[1] = turned.strides[1], turned.strides[0]
-    return product_run(L, L.b[0], &turned, L.b[2], False, NULL)
+    if L.b[0].n == 0 and sums != NULL:      # x has no column
+        if turned.dtype == FLOAT32:
+            add_up(<float*>sums.data, <float*>turned.data, turned.strides[0] // size,
+                   turned.strides[1] // size, turned.shape[0], turned.shape[1])
+        elif turned.dtype == FLOAT64:
+            add_up(<double*>sums.data, <double*>turned.data, turned.strides[0] // size,
+                   turned.strides[1] // size, turned.shape[0], turned.shape[1])
+    return product_run(L, L.b[0], &turned, L.b[3], False, NULL, sums)
 
 
 TABLE = {"matmul": <size_t>&matmul_run, "linear": <size_t>&linear_run,

@@ -14,11 +14,27 @@
 
 #define ROW_CHUNK 2048          /* elements added up in lanes before double takes over */
 
+typedef float row_floats __attribute__((vector_size(32)));
+typedef double row_doubles __attribute__((vector_size(64)));
+typedef float row_lanes __attribute__((vector_size(64)));
+
+static inline row_doubles row_widen(row_lanes v) {
+    row_floats half[2];
+    memcpy(half, &v, sizeof v);
+    return __builtin_convertvector(half[0], row_doubles)
+        + __builtin_convertvector(half[1], row_doubles);
+}
+
+static inline double row_tree(row_doubles v) {
+    return ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
+}
+
 #define R float
 #define I int32_t
 #define U uint32_t
 #define NAME(x) x##_f
 #define LANES 16
+#define DOUBLES row_widen
 #define MANTISSA 23
 #define BIAS 127
 #define EXP_HIGH 89.0f
@@ -35,6 +51,7 @@
 #define U uint64_t
 #define NAME(x) x##_d
 #define LANES 8
+#define DOUBLES(v) (v)
 #define MANTISSA 52
 #define BIAS 1023
 #define EXP_HIGH 710.0

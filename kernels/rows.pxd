@@ -27,6 +27,12 @@ cdef extern from "rows.h" nogil:
     void row_sigmoid_d(double* out, double* x, Py_ssize_t n)
     void row_tanh_f(float* out, float* x, Py_ssize_t n)
     void row_tanh_d(double* out, double* x, Py_ssize_t n)
+    void row_lstm_f(float* out, float* c, float* a, float* old, Py_ssize_t h, bint keep)
+    void row_lstm_d(double* out, double* c, double* a, double* old, Py_ssize_t h, bint keep)
+    void row_lstm_backward_f(float* da, float* dc, float* dh, float* g, float* a, float* c,
+                             float* old, Py_ssize_t h)
+    void row_lstm_backward_d(double* da, double* dc, double* dh, double* g, double* a, double* c,
+                             double* old, Py_ssize_t h)
     void row_box_muller_f(float* first, float* second, float* u, float* v)
     void row_box_muller_d(double* first, double* second, double* u, double* v)
 
@@ -110,6 +116,24 @@ cdef inline void row_tanh(real* out, real* x, Py_ssize_t n) noexcept nogil:
         row_tanh_f(out, x, n)
     else:
         row_tanh_d(out, x, n)
+
+
+cdef inline void row_lstm(real* out, real* c, real* a, real* old, Py_ssize_t h,
+                          bint keep) noexcept nogil:
+    """One row of h cells: c and out from the gates' arguments a, which become the gates if kept."""
+    if real is float:
+        row_lstm_f(out, c, a, old, h, keep)
+    else:
+        row_lstm_d(out, c, a, old, h, keep)
+
+
+cdef inline void row_lstm_backward(real* da, real* dc, real* dh, real* g, real* a, real* c,
+                                   real* old, Py_ssize_t h) noexcept nogil:
+    """da, and dc of the step before, from dh + g (g may be NULL) and dc."""
+    if real is float:
+        row_lstm_backward_f(da, dc, dh, g, a, c, old, h)
+    else:
+        row_lstm_backward_d(da, dc, dh, g, a, c, old, h)
 
 
 cdef inline int64_t index_at(Buf* a, Py_ssize_t i) noexcept nogil:

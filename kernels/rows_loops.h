@@ -26,12 +26,7 @@ static inline V NAME(pick)(IV mask, V yes, V no) {
     return (V)((mask & (IV)yes) | (~mask & (IV)no));
 }
 
-static inline double NAME(total)(V v) {
-    double s = 0;
-    for (int k = 0; k < LANES; k++)
-        s += v[k];
-    return s;
-}
+static inline double NAME(total)(V v) { return row_tree(DOUBLES(v)); }
 
 /* exp(x): x = n ln 2 + r, |r| <= ln 2 / 2, and the series of exp(r).  Within 2 units in the last
  * place; subnormal results, infinities and NaN as in libm.  What is 0 (a masked score) must not
@@ -109,10 +104,12 @@ static inline R NAME(row_max)(const R* x, ptrdiff_t n) {
     }
     V v = NAME(load_part)(x + i, n - i, -(R)INFINITY);
     m = NAME(pick)(v > m, v, m);
-    R top = m[0];
-    for (int k = 1; k < LANES; k++)
-        top = m[k] > top ? m[k] : top;
-    return top;
+    R top[LANES];
+    memcpy(top, &m, sizeof m);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int k = 0; k < half; k++)
+            top[k] = top[k + half] > top[k] ? top[k + half] : top[k];
+    return top[0];
 }
 
 /* A sum over a row: TERM is computed from the vectors that LOAD makes of elements i to i + LANES,
@@ -214,6 +211,55 @@ static inline void NAME(row_sigmoid)(R* out, const R* x, ptrdiff_t n) { ROW_MAP(
 static inline void NAME(row_tanh)(R* out, const R* x, ptrdiff_t n) { ROW_MAP(NAME(vtanh)) }
 static inline void NAME(row_log)(R* out, const R* x, ptrdiff_t n) { ROW_MAP(NAME(vlog)) }
 
+/* Elements i to i + LANES of a row of n; beyond its end zeros are read and nothing is written. */
+static inline V NAME(load_at)(const R* p, ptrdiff_t i, ptrdiff_t n) {
+    return n - i >= LANES ? NAME(load)(p + i) : NAME(load_part)(p + i, n - i, 0);
+}
+
+static inline void NAME(store_at)(R* p, V v, ptrdiff_t i, ptrdiff_t n) {
+    if (n - i >= LANES)
+        NAME(store)(p + i, v);
+    else
+        memcpy(p + i, &v, (n - i) * sizeof(R));
+}
+
+/* One row of h LSTM cells: a (4 h) holds what the gates i, f, g, o are of, and is set to them if
+ * `keep`; c = f old + i g, out = o tanh(c). c may be old. */
+static inline void NAME(row_lstm)(R* out, R* c, R* a, const R* old, ptrdiff_t h, int keep) {
+    for (ptrdiff_t k = 0; k < h; k += LANES) {
+        V i = NAME(vsigmoid)(NAME(load_at)(a, k, h)), f = NAME(vsigmoid)(NAME(load_at)(a + h, k, h));
+        V g = NAME(vtanh)(NAME(load_at)(a + 2 * h, k, h));
+        V o = NAME(vsigmoid)(NAME(load_at)(a + 3 * h, k, h));
+        V now = f * NAME(load_at)(old, k, h) + i * g;
+        NAME(store_at)(c, now, k, h);
+        NAME(store_at)(out, o * NAME(vtanh)(now), k, h);
+        if (keep) {
+            NAME(store_at)(a, i, k, h);
+            NAME(store_at)(a + h, f, k, h);
+            NAME(store_at)(a + 2 * h, g, k, h);
+            NAME(store_at)(a + 3 * h, o, k, h);
+        }
+    }
+}
+
+/* Its backward: da (4 h) from dh + g (g may be NULL) and dc, which is set to that of old. */
+static inline void NAME(row_lstm_backward)(R* da, R* dc, const R* dh, const R* g, const R* a,
+                                           const R* c, const R* old, ptrdiff_t h) {
+    for (ptrdiff_t k = 0; k < h; k += LANES) {
+        V i = NAME(load_at)(a, k, h), f = NAME(load_at)(a + h, k, h);
+        V n = NAME(load_at)(a + 2 * h, k, h), o = NAME(load_at)(a + 3 * h, k, h);
+        V d = NAME(load_at)(dh, k, h), t = NAME(vtanh)(NAME(load_at)(c, k, h));
+        if (g)
+            d += NAME(load_at)(g, k, h);
+        V e = NAME(load_at)(dc, k, h) + d * o * (1 - t * t);
+        NAME(store_at)(da, e * n * i * (1 - i), k, h);
+        NAME(store_at)(da + h, e * NAME(load_at)(old, k, h) * f * (1 - f), k, h);
+        NAME(store_at)(da + 2 * h, e * i * (1 - n * n), k, h);
+        NAME(store_at)(da + 3 * h, d * t * o * (1 - o), k, h);
+        NAME(store_at)(dc, e * f, k, h);
+    }
+}
+
 /* Box-Muller on LANES pairs: u in (0, 1], v in [0, 1). */
 static inline void NAME(row_box_muller)(R* first, R* second, const R* u, const R* v) {
     V c, s, r = -2 * NAME(vlog)(NAME(load)(u));
@@ -233,6 +279,7 @@ static inline void NAME(row_box_muller)(R* first, R* second, const R* u, const R
 #undef U
 #undef NAME
 #undef LANES
+#undef DOUBLES
 #undef MANTISSA
 #undef BIAS
 #undef EXP_HIGH

@@ -60,7 +60,10 @@ class CausalSelfAttention(Module):
 
     def forward(self, x, cache=None, layer=0):
         n, t, width = x.shape
-        qkv = self.qkv(x).reshape((n, t, 3, self.heads, width // self.heads))
+        qkv = self.qkv(x)
+        if cache is None and not (self.training and self.dropout):
+            return self.out(ad.self_attention(qkv, self.heads, t > 1))
+        qkv = qkv.reshape((n, t, 3, self.heads, width // self.heads))
         q, k, v = ad.permute_dims(qkv, (2, 0, 3, 1, 4))                 # each (N, heads, T, d)
         mask, causal = None, t > 1
         if cache is not None:

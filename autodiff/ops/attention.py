@@ -17,6 +17,7 @@ from ..errors import ArgumentError, DtypeError, ShapeError
 from ..infer import broadcast_shape, need_fit, need_float
 from ..op import Plan, op, registry
 from ..samples import Bad, Sample
+from .shape import swapaxes
 
 # Rows and columns of a block of scores; kernels/attention.pyx has the same.
 BLOCK_L, BLOCK_S = 64, 256
@@ -43,14 +44,18 @@ def attention_check(name, q, k, v, mask, is_causal, scale):
         full = (*batch, length, s)
         if broadcast_shape(name, mask.shape, full) != full:
             raise ShapeError(f"{name}: mask of shape {mask.shape} does not broadcast to {full}")
-    if scale is None:
-        scale = 1 / math.sqrt(e) if e else 1.0
-    elif isinstance(scale, str) or not hasattr(scale, "__float__"):
-        raise ArgumentError(f"{name}: scale must be a number or None, got {scale!r}")
+    return batch, length, s, e, ev, attention_scale(name, e, is_causal, scale)
+
+
+def attention_scale(name, e, is_causal, scale):
+    """The factor of the scores of e features; the named error for what is neither."""
     if not isinstance(is_causal, (bool, np.bool_)):
         raise ArgumentError(f"{name}: is_causal must be a bool, got {is_causal!r}")
-    scale = float(scale)
-    return batch, length, s, e, ev, scale
+    if scale is None:
+        return 1 / math.sqrt(e) if e else 1.0
+    if isinstance(scale, str) or not hasattr(scale, "__float__"):
+        raise ArgumentError(f"{name}: scale must be a number or None, got {scale!r}")
+    return float(scale)
 
 
 def attention_infer(q, k, v, mask, is_causal, scale):
@@ -183,3 +188,114 @@ attention_backward = op(
     layout="matrix", infer=attention_backward_infer, method=False,
     flops=attention_backward_flops, scratch=attention_backward_scratch,
     samples=attention_backward_samples, bad=attention_backward_bad, source=SOURCE)
+
+
+# The heads of one array --------------------------------------------------------------------------
+
+def heads_check(name, x, heads, is_causal, scale):
+    """(batch shape, T, H, d, scale) of x (..., T, 3 H d)."""
+    need_float(name, x=x)
+    if isinstance(heads, bool) or not hasattr(heads, "__index__") or heads < 1:
+        raise ArgumentError(f"{name}: heads must be a positive integer, got {heads!r}")
+    if len(x.shape) < 2 or x.shape[-1] % (3 * heads):
+        raise ShapeError(f"{name}: x must be (..., length, 3 * heads * features) with heads="
+                         f"{heads}, got shape {x.shape}")
+    *batch, length, width = x.shape
+    d = width // (3 * heads)
+    return tuple(batch), length, int(heads), d, attention_scale(name, d, is_causal, scale)
+
+
+def self_attention_infer(x, heads, is_causal, scale):
+    batch, length, heads, d, scale = heads_check("self_attention", x, heads, is_causal, scale)
+    causal = bool(is_causal)
+    return Plan([((*batch, length, heads * d), x.dtype), ((*batch, heads, length), x.dtype)],
+                ia=(int(causal), heads), fa=(scale,), attrs=(heads, causal, scale))
+
+
+def self_attention_backward_infer(g, x, out, lse, is_causal, scale):
+    name = "self_attention_backward"
+    if len(lse.shape) < 2:
+        raise ShapeError(f"{name}: lse must be (..., heads, length), got {lse.shape}")
+    batch, length, heads, d, scale = heads_check(name, x, lse.shape[-2], is_causal, scale)
+    full = (*batch, length, heads * d)
+    need_fit(name, x.dtype, g=(g, full), out=(out, full), lse=(lse, (*batch, heads, length)))
+    return Plan([(x.shape, x.dtype)], ia=(int(bool(is_causal)),), fa=(scale,))
+
+
+def self_attention_vjp(g, needs, x, out, lse, is_causal, scale):
+    return self_attention_backward(g, x, out, lse, is_causal, scale)
+
+
+def self_attention_composite(x, heads, is_causal=False, scale=None):
+    *batch, length, width = x.shape
+    split = x.reshape((*batch, length, 3, heads, width // (3 * heads)))
+    q, k, v = (swapaxes(split[..., n, :, :], -2, -3) for n in range(3))
+    out = attention(q, k, v, None, is_causal, scale)
+    return swapaxes(out, -2, -3).reshape((*batch, length, width // 3))
+
+
+def self_attention_flops(plan, x, heads, **attrs):
+    *batch, length, width = x.shape
+    return math.prod(batch) * length * length * (4 * width // 3 + 5 * heads)
+
+
+def self_attention_backward_flops(plan, g, x, out, lse, **attrs):
+    *batch, length, width = g.shape
+    return math.prod(batch) * length * length * (10 * width + 5 * lse.shape[-2])
+
+
+def self_attention_scratch(plan, x, threads=1, **attrs):
+    return threads * BLOCK_L * (BLOCK_S + 2) * x.dtype.itemsize
+
+
+def self_attention_backward_scratch(plan, g, x, out, lse, threads=1, **attrs):
+    return (threads * 2 * BLOCK_L * BLOCK_S + math.prod(lse.shape)) * x.dtype.itemsize
+
+
+def self_attention_samples(draw):
+    return [Sample(draw.normal(3, 6), 1), Sample(draw.normal(2, 3, 12), 2, is_causal=True),
+            Sample(draw.normal(2, 1, 3, 6), 2, scale=0.3), Sample(draw.normal(0, 3, 6), 1),
+            Sample(draw.normal(2, 0, 6), 1), Sample(draw.normal(70, 3), 1, is_causal=True)]
+
+
+def self_attention_bad(draw):
+    return [Bad(ShapeError, "3 \\* heads", draw.normal(3, 8), 2),
+            Bad(ShapeError, "3 \\* heads", draw.normal(6), 2),
+            Bad(ArgumentError, "heads must be", draw.normal(3, 6), 0),
+            Bad(ArgumentError, "scale must be", draw.normal(3, 6), 2, scale="1")]
+
+
+def self_attention_backward_samples(draw):
+    x = draw.normal(2, 3, 12)
+    q, k = (x.reshape(2, 3, 3, 2, 2)[:, :, n].swapaxes(1, 2) for n in range(2))
+    lse = np.asarray(np.log(np.exp(q @ k.swapaxes(-1, -2)).sum(-1)), x.dtype)
+    return [Sample(draw.normal(2, 3, 4), x, draw.normal(2, 3, 4), lse, False, 1.0,
+                   check_grad=False)]
+
+
+def self_attention_backward_bad(draw):
+    return [Bad(ShapeError, "g must have shape", draw.normal(3, 3), draw.normal(3, 6),
+                draw.normal(3, 2), draw.normal(1, 3)),
+            Bad(ShapeError, "lse must be", draw.normal(3, 2), draw.normal(3, 6),
+                draw.normal(3, 2), draw.normal(3))]
+
+
+# An operation of its own for memory: the heads of a projection to q, k and v, and those of their
+# gradients, are never copied apart or together.
+self_attention = op(
+    "self_attention", "x", "Attention of each position to the others, by heads; x (..., T, 3 H d) "
+    "holds q, k and v side by side, each the heads side by side; the result is (..., T, H d).",
+    formula="softmax(q @ k.T * scale) @ v for each head",
+    attrs={"heads": 1, "is_causal": False, "scale": None}, residuals="lse",
+    kernel="self_attention", infer=self_attention_infer, saves={"x": "x out lse"},
+    vjp=self_attention_vjp, composite=self_attention_composite, method=False,
+    flops=self_attention_flops, scratch=self_attention_scratch, samples=self_attention_samples,
+    bad=self_attention_bad, source=SOURCE)
+
+self_attention_backward = op(
+    "self_attention_backward", "g x out lse", "Gradient of self_attention, as attention_backward.",
+    formula="ds = p * (g @ v.T - sum(g * out)) * scale; ds @ k, ds.T @ q, p.T @ g",
+    attrs={"is_causal": False, "scale": None}, outputs="dx", kernel="self_attention_backward",
+    infer=self_attention_backward_infer, method=False, flops=self_attention_backward_flops,
+    scratch=self_attention_backward_scratch, samples=self_attention_backward_samples,
+    bad=self_attention_backward_bad, source=SOURCE)

@@ -12,6 +12,7 @@ from ..errors import ShapeError
 from ..infer import broadcast_shape, need_float
 from ..op import Plan, op
 from ..samples import Bad, Sample
+from .shape import broadcast_to
 
 # matmul ---------------------------------------------------------------------------------------
 
@@ -106,14 +107,17 @@ def linear_infer(x, weight, bias):
 
 
 def linear_vjp(g, needs, x, weight):
-    """gx = g weight, gweight = g^T x over all rows, gbias = sum of g over rows (by the engine).
+    """gx = g weight, gweight = g^T x over all rows, gbias = sum of g over rows.
 
     The rule holds in any order by itself, so no composite is declared: one would need x and
     weight saved even where a single gradient is asked.
     """
     gx = matmul(g, weight) if needs & 1 else None
-    gw = linear_backward_weight(_rows(g), _rows(x)) if needs & 2 else None
-    return gx, gw, (g if needs & 4 else None)
+    gw, gb = None, g if needs & 4 else None     # the engine sums it over rows
+    if needs & 2:
+        gw, sums = linear_backward_weight(_rows(g), _rows(x), needs & 4 != 0)
+        gb = sums if needs & 4 else None
+    return gx, gw, gb
 
 
 def _rows(x):
@@ -158,33 +162,48 @@ linear = op(
     method=False, flops=linear_flops, samples=linear_samples, bad=linear_bad)
 
 
-def backward_weight_infer(g, x):
+def backward_weight_infer(g, x, with_bias):
     need_float("linear_backward_weight", g=g, x=x)
     if len(g.shape) != 2 or len(x.shape) != 2 or g.shape[0] != x.shape[0]:
         raise ShapeError("linear_backward_weight: g and x must be matrices of as many rows, got "
                          f"{tuple(g.shape)} and {tuple(x.shape)}")
-    return Plan([((g.shape[1], x.shape[1]), x.dtype)])
+    n = g.shape[1]
+    return Plan([((n, x.shape[1]), x.dtype), ((n if with_bias else 0,), x.dtype)],
+                ia=(int(bool(with_bias)),))
 
 
-def backward_weight_vjp(gg, needs, g, x):
-    """gweight = g^T x is linear in both: gg is a weight (n, k) that maps one to the other."""
-    return linear(x, gg, None) if needs & 1 else None, matmul(g, gg) if needs & 2 else None
+def backward_weight_vjp(grads, needs, g, x, g_shape, with_bias):
+    """dweight = g^T x is linear in both: u is a weight (n, k) that maps one to the other."""
+    u, v = grads
+    v = v if with_bias else None
+    if u is None:
+        return broadcast_to(v, g_shape) if needs & 1 and v is not None else None, None
+    return linear(x, u, v) if needs & 1 else None, matmul(g, u) if needs & 2 else None
 
 
-def backward_weight_jvp(dg, dx, g, x):
-    return linear_backward_weight(dg, x) + linear_backward_weight(g, dx)
+def backward_weight_jvp(dg, dx, g, x, with_bias):
+    (one, sums), (two, _) = (linear_backward_weight(dg, x, with_bias),
+                             linear_backward_weight(g, dx, False))
+    return one + two, sums
+
+
+def backward_weight_samples(draw):
+    shapes = [((3, 2), (3, 4)), ((1, 3), (1, 2)), ((3, 1), (3, 1)), ((0, 3), (0, 2)),
+              ((2, 0), (2, 3)), ((2, 3), (2, 0)), ((40, 36), (40, 33))]
+    return [Sample(draw.normal(*a), draw.normal(*b), with_bias=with_bias)
+            for a, b in shapes for with_bias in (False, True)]
 
 
 # An operation of its own for the sake of small layers: views of transposed operands cost more than
-# their product.
+# their product; and g is read once for both gradients.
 linear_backward_weight = op(
-    "linear_backward_weight", "g x", "Gradient of linear for its weight, over all rows.",
-    formula="gweight = g^T x", kernel="linear_backward_weight", layout="matrix",
+    "linear_backward_weight", "g x", "Gradients of linear for its weight and bias, over all rows; "
+    "dbias has no element unless with_bias.",
+    formula="dweight = g^T x; dbias = sum_rows g", attrs={"with_bias": False},
+    outputs="dweight dbias", kernel="linear_backward_weight", layout="matrix",
     infer=backward_weight_infer, promote="same", saves={"g": "x", "x": "g"},
     vjp=backward_weight_vjp, jvp=backward_weight_jvp, method=False,
-    flops=lambda plan, g, x: 2 * prod(g.shape) * x.shape[1],
-    samples=lambda draw: [Sample(draw.normal(*a), draw.normal(*b)) for a, b in
-                          [((3, 2), (3, 4)), ((1, 3), (1, 2)), ((3, 1), (3, 1)), ((0, 3), (0, 2)),
-                           ((2, 0), (2, 3))]],
+    flops=lambda plan, g, x, with_bias: 2 * prod(g.shape) * x.shape[1] + with_bias * prod(g.shape),
+    samples=backward_weight_samples,
     bad=lambda draw: [Bad(ShapeError, "as many rows", draw.normal(3, 2), draw.normal(2, 2)),
                       Bad(ShapeError, "must be matrices", draw.normal(3), draw.normal(3, 2))])

@@ -1,4 +1,4 @@
-"""Twins of attention, forward and backward, with the whole matrix of scores.
+"""Twins of attention and self_attention, forward and backward, with the whole matrix of scores.
 
 Invariant: a row whose every key is masked gives zeros, and its log-sum-exp is +inf, so that
 exp(score - lse) is 0 there.
@@ -41,3 +41,30 @@ def attention_backward(g, q, k, v, mask, out, lse, is_causal, scale):
     ds = ds * q.dtype.type(scale)
     t = np.swapaxes
     return ds @ k, t(ds, -1, -2) @ q, t(p, -1, -2) @ g
+
+
+def _heads(x, heads, parts):
+    """The parts of x (..., T, parts H d), each (..., H, T, d)."""
+    *batch, length, width = x.shape
+    split = x.reshape(*batch, length, parts, heads, width // (parts * heads))
+    return [np.swapaxes(split[..., n, :, :], -2, -3) for n in range(parts)]
+
+
+def _joined(parts):
+    """The inverse of _heads."""
+    x = np.stack([np.swapaxes(p, -2, -3) for p in parts], axis=-3)
+    *batch, parts, heads, d = x.shape
+    return x.reshape(*batch, parts * heads * d)
+
+
+def self_attention(x, is_causal, heads, scale):
+    """(out, lse): attention of the heads of x (..., T, 3 H d)."""
+    out, lse = attention(*_heads(x, heads, 3), None, is_causal, scale)
+    return _joined([out]), lse
+
+
+def self_attention_backward(g, x, out, lse, is_causal, scale):
+    """dx, from what attention_backward gives for each head."""
+    heads = lse.shape[-2]
+    (g,), (out,) = _heads(g, heads, 1), _heads(out, heads, 1)
+    return _joined(attention_backward(g, *_heads(x, heads, 3), None, out, lse, is_causal, scale))

@@ -14,6 +14,6 @@ def linear(x, weight, bias):
     return out if bias is None else out + bias
 
 
-def linear_backward_weight(g, x):
-    """gweight (n, k) = g (rows, n)^T x (rows, k)"""
-    return g.T @ x
+def linear_backward_weight(g, x, with_bias):
+    """(dweight (n, k), dbias (n)) = (g^T x, sum of g over rows), dbias empty unless wanted."""
+    return g.T @ x, g.sum(axis=0) if with_bias else np.empty(0, g.dtype)

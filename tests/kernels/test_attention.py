@@ -112,6 +112,28 @@ def test_large_scores_do_not_overflow():
     assert np.isfinite(out).all() and all(np.isfinite(g).all() for g in grads)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("batch, length, heads, d", [
+    ((2,), 5, 3, 4), ((), 70, 2, 8), ((2, 1), 130, 2, 32), ((1,), 300, 1, 5), ((3,), 1, 2, 2)])
+@pytest.mark.parametrize("causal", [False, True])
+def test_self_attention(batch, length, heads, d, causal, dtype):
+    rng = np.random.default_rng(9)
+    x = rng.standard_normal((*batch, length, 3 * heads * d)).astype(dtype)
+    g = rng.standard_normal((*batch, length, heads * d)).astype(dtype)
+    wide = x.astype(np.float64)
+    out, lse = reference.self_attention(wide, causal, heads, 0.3)
+    want = reference.self_attention_backward(g.astype(np.float64), wide, out, lse, causal, 0.3)
+    threads, size = kernels.num_threads(), dtype().itemsize
+    got = [np.full(a.shape, np.nan, dtype) for a in (out, lse, want)]
+    kernels.call("self_attention", got[:2], [x], ia=(causal, heads), fa=(0.3,),
+                 work_bytes=threads * 64 * 258 * size)
+    kernels.call("self_attention_backward", got[2:], [g, x, *got[:2]], ia=(causal,), fa=(0.3,),
+                 work_bytes=(threads * 2 * 64 * 256 + lse.size) * size)
+    tolerance = 2e-5 if dtype == np.float32 else 1e-12
+    for a, b in zip(got, (out, lse, want), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
 def test_threads_do_not_change_the_result():
     q, k, v = qkv((3,), 200, 300, 16, 16, np.float32)
     before, seen = kernels.num_threads(), set()

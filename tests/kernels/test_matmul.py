@@ -133,6 +133,38 @@ def test_linear(shape, n, dtype):
             close(out, start + want, shape[-1])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("m, n, k", [(4, 4, 2100), (5, 33, 300), (12, 32, 256), (16, 47, 257),
+                                     (29, 65, 31), (61, 96, 40), (130, 79, 513), (500, 36, 17),
+                                     (1000, 8, 8)])
+def test_products_from_registers(m, n, k, dtype):
+    """Tiles, panels and strips with and without a rest, several depths and heights."""
+    rng = np.random.default_rng(7)
+    for left, right in [(np.asarray, np.asarray), (transposed, np.asarray),
+                        (np.asarray, transposed), (transposed, transposed), (padded, padded)]:
+        x, y = left(random(rng, (m, k), dtype)), right(random(rng, (k, n), dtype))
+        out, want = product(x, y)
+        close(out, want, k)
+        start = random(rng, want.shape, dtype)
+        added, _ = product(x, y, beta=1, start=start)
+        close(added, start + want, k)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rows, n, k", [(3, 2, 4), (1, 3, 2), (0, 3, 2), (4, 3, 0), (600, 45, 30),
+                                        (257, 16, 128), (40, 130, 64), (2100, 65, 33)])
+def test_linear_backward_weight(rows, n, k, dtype):
+    rng = np.random.default_rng(8)
+    for layout in (np.asarray, transposed, padded):
+        g, x = layout(random(rng, (rows, n), dtype)), random(rng, (rows, k), dtype)
+        for with_bias in (False, True):
+            want = reference.linear_backward_weight(g, x, with_bias)
+            outs = [np.full(w.shape, np.nan, dtype) for w in want]
+            kernels.call("linear_backward_weight", outs, [g, x], ia=(with_bias,))
+            for got, wanted in zip(outs, want, strict=True):
+                close(got, wanted, 4 * rows)
+
+
 def test_linear_of_a_transposed_batch():
     rng = np.random.default_rng(5)
     x, weight = random(rng, (6, 4, 3), np.float64).swapaxes(0, 1), random(rng, (5, 3), np.float64)
@@ -145,10 +177,13 @@ def test_matmul_threads():
     rng = np.random.default_rng(6)
     before = kernels.num_threads()
     x, y = random(rng, (200, 150), np.float64), random(rng, (150, 170), np.float64)
+    seen = set()
     try:
         for n in (1, 2, 3, 8):
             kernels.set_num_threads(n)
             out, want = product(x, y)
             close(out, want, 150)
+            seen.add(out.tobytes())
     finally:
         kernels.set_num_threads(before)
+    assert len(seen) == 1

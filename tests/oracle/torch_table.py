@@ -314,7 +314,8 @@ ORACLE = {
     "embedding_backward": embedding_backward, "index_add_rows_": index_add_rows,
 
     "matmul": torch.matmul, "linear": F.linear, "conv2d": conv,
-    "linear_backward_weight": lambda g, x: g.mT @ x,
+    "linear_backward_weight": lambda g, x, with_bias: (
+        g.mT @ x, g.sum(0) if with_bias else g.new_empty(0)),
     "conv2d_backward_input": conv_input, "conv2d_backward_weight": conv_weight,
     "max_pool2d": F.max_pool2d, "max_pool2d_backward": max_pool_backward,
     "max_pool2d_gather": max_pool_gather, "avg_pool2d": F.avg_pool2d,

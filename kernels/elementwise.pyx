@@ -16,7 +16,7 @@ from kernels.launch cimport BAD_DTYPE, BOOL, FLOAT32, FLOAT64, OK, Launch, items
 from kernels.ndloop cimport loop_t, ndloop
 from kernels.types cimport real
 from kernels.vmath cimport (
-    VM_SIN_END, vcos, verf, verfc, vexp, vexpm1, vlog, vlog1p, vm_pow_f, vsigmoid, vsin, vtanh)
+    VM_SIN_END, vcos, verf, vnormal, vexp, vexpm1, vlog, vlog1p, vm_pow_f, vsigmoid, vsin, vtanh)
 
 cdef enum:
     CHEAP = 1 << 16             # elements a thread should have: memory-bound functions ...
@@ -166,7 +166,7 @@ cdef inline value unary(Unary* f, value x, value low, value high) noexcept nogil
     elif Unary is Silu:
         return x * vsigmoid(x)
     elif Unary is Gelu:
-        return <value>0.5 * x * verfc(x * <value>-0.7071067811865476)
+        return x * vnormal(x, &low)
     else:                               # (1 + tanh u) / 2 = sigmoid(2 u)
         return x * vsigmoid(x * (<value>1.5957691216057308
                                  + <value>0.07135481627260025 * (x * x)))
@@ -384,8 +384,8 @@ cdef inline value binary(Binary* f, value x, value y, value low, value high) noe
         a = vsigmoid(y)
         return x * (a * (1 + y * (1 - a)))
     elif Binary is GeluBackward:
-        a = <value>0.5 * verfc(y * <value>-0.7071067811865476)
-        b = vexp(<value>-0.5 * (y * y)) * <value>0.3989422804014327
+        a = vnormal(y, &b)
+        b = b * <value>0.3989422804014327
         # y = +-inf: the density is 0, and inf * 0 would spoil it
         return x * (a + (y * b if b > 0 else b))
     else:

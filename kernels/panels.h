@@ -13,15 +13,19 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Two vectors a row and TILE_ROWS rows fill the registers, and leave some for b and a. */
+/* Two vectors a row and TILE_ROWS rows fill the registers, and leave some for b and a; PANEL_ROWS
+ * are enough to keep the arithmetic busy, where rows come by powers of two. */
 #ifdef __AVX512F__
 #define PANEL_VECTOR 64
+#define PANEL_ROWS 8
 #define TILE_ROWS 12
 #elif defined(__AVX__)
 #define PANEL_VECTOR 32
+#define PANEL_ROWS 4
 #define TILE_ROWS 6
 #else
 #define PANEL_VECTOR 16
+#define PANEL_ROWS 4
 #define TILE_ROWS 6
 #endif
 #define PANEL_MOST 32           /* columns of a panel at most: what scratch is sized by */

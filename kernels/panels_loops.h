@@ -121,6 +121,13 @@ static inline __attribute__((always_inline)) void NAME(tile)(
     }
 }
 
+/* c (rows, width) = a times one packed panel, or added. */
+static inline __attribute__((always_inline)) void NAME(panel_rows)(
+        int rows, R* c, ptrdiff_t ldc, const R* a, ptrdiff_t lda, const R* b, ptrdiff_t k,
+        ptrdiff_t width, int add) {
+    NAME(tile)(rows, 2, 0, c, ldc, add ? c : NULL, ldc, a, lda, b, PANEL, k, width, 1);
+}
+
 /* All rows of c by one panel of b. */
 static inline __attribute__((always_inline)) void NAME(tiles)(
         int columnar, R* c, ptrdiff_t ldc, const R* from, ptrdiff_t ldf, const R* a, ptrdiff_t lda,

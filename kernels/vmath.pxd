@@ -19,6 +19,8 @@ cdef extern from "vmath.h" nogil:
     double vm_erf_d(double x)
     float vm_erfc_f(float x)
     double vm_erfc_d(double x)
+    float vm_normal_f(float x, float* e)
+    double vm_normal_d(double x, double* e)
     double VM_SIN_END
     float vm_sin_f(float x)
     double vm_sin_d(double x)
@@ -57,6 +59,14 @@ cdef inline real verf(real x) noexcept nogil:
 
 cdef inline real verfc(real x) noexcept nogil:
     return vm_erfc_f(x) if real is float else vm_erfc_d(x)
+
+
+cdef inline real vnormal(real x, real* e) noexcept nogil:
+    """P(X <= x) of the standard normal distribution; e = exp(-x^2 / 2)."""
+    if real is float:
+        return vm_normal_f(x, e)
+    else:
+        return vm_normal_d(x, e)
 
 
 cdef inline real vsin(real x) noexcept nogil:

@@ -227,7 +227,8 @@ static inline void NAME(store_at)(R* p, V v, ptrdiff_t i, ptrdiff_t n) {
  * `keep`; c = f old + i g, out = o tanh(c). c may be old. */
 static inline void NAME(row_lstm)(R* out, R* c, R* a, const R* old, ptrdiff_t h, int keep) {
     for (ptrdiff_t k = 0; k < h; k += LANES) {
-        V i = NAME(vsigmoid)(NAME(load_at)(a, k, h)), f = NAME(vsigmoid)(NAME(load_at)(a + h, k, h));
+        V i = NAME(vsigmoid)(NAME(load_at)(a, k, h));
+        V f = NAME(vsigmoid)(NAME(load_at)(a + h, k, h));
         V g = NAME(vtanh)(NAME(load_at)(a + 2 * h, k, h));
         V o = NAME(vsigmoid)(NAME(load_at)(a + 3 * h, k, h));
         V now = f * NAME(load_at)(old, k, h) + i * g;

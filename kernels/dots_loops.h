@@ -1,12 +1,14 @@
 /* The body of dots.h, included once for float and once for double. */
 
 #define V NAME(panel_vec)
-#define FOUR NAME(dots_four)
+#define QUAD NAME(dots_quad)
 #define INDEX NAME(dots_index)
+#define LANE NAME(dots_lane)
 #define LANES ((ptrdiff_t)(PANEL_VECTOR / sizeof(R)))
 
-typedef R FOUR __attribute__((vector_size(4 * sizeof(R))));
+typedef R QUAD __attribute__((vector_size(4 * sizeof(R))));
 typedef I INDEX __attribute__((vector_size(4 * sizeof(R))));
+typedef I LANE __attribute__((vector_size(PANEL_VECTOR)));
 
 /* sum[i][j] (+)= the lanes of a[i] times those of b[j] over `steps` vectors and `rest` elements;
  * rows and columns are constants where this is inlined. */
@@ -73,35 +75,38 @@ static void NAME(dots_some)(int rows, int columns, V sum[DOTS_A][DOTS_B], int ad
 #undef TILE
 }
 
-/* The lanes of v as four sums. */
-static inline FOUR NAME(dots_fold)(const V* v) {
-    R lane[LANES < 4 ? 4 : LANES];
-    FOUR total, next;
-    for (ptrdiff_t i = LANES; i < 4; i++)
-        lane[i] = 0;
-    memcpy(lane, v, sizeof *v);
-    memcpy(&total, lane, sizeof total);
-    for (ptrdiff_t i = 4; i < LANES; i += 4) {
-        memcpy(&next, lane + i, sizeof next);
-        total += next;
+/* The sums over the lanes of four vectors, by halves: first two vectors in one, then four. */
+static inline QUAD NAME(dots_lanes)(const V v[DOTS_B]) {
+    QUAD out;
+#if defined(__clang__) || PANEL_VECTOR < 32
+    for (int j = 0; j < 4; j++) {
+        R lane[LANES];
+        memcpy(lane, &v[j], sizeof lane);
+        for (ptrdiff_t n = LANES / 2; n > 0; n /= 2)
+            for (ptrdiff_t i = 0; i < n; i++)
+                lane[i] += lane[i + n];
+        out[j] = lane[0];
     }
-    return total;
-}
-
-/* The sums over the lanes of four vectors. */
-static inline FOUR NAME(dots_lanes)(const V v[DOTS_B]) {
-    FOUR a = NAME(dots_fold)(v), b = NAME(dots_fold)(v + 1);
-    FOUR c = NAME(dots_fold)(v + 2), d = NAME(dots_fold)(v + 3);
-    a = DOTS_MIX(a, b, 0, 4, 1, 5) + DOTS_MIX(a, b, 2, 6, 3, 7);
-    c = DOTS_MIX(c, d, 0, 4, 1, 5) + DOTS_MIX(c, d, 2, 6, 3, 7);
-    return DOTS_MIX(a, c, 0, 1, 4, 5) + DOTS_MIX(a, c, 2, 3, 6, 7);
+#else
+    const I half = LANES / 2, quarter = LANES / 4;
+    V a = __builtin_shuffle(v[0], v[1], EACH(TWO)) + __builtin_shuffle(v[0], v[1], EACH(TWO) + half);
+    V b = __builtin_shuffle(v[2], v[3], EACH(TWO)) + __builtin_shuffle(v[2], v[3], EACH(TWO) + half);
+    a = __builtin_shuffle(a, b, EACH(FOUR)) + __builtin_shuffle(a, b, EACH(FOUR) + quarter);
+    if (quarter > 2)
+        a += __builtin_shuffle(a, EACH(PAST2));
+    if (quarter > 1)
+        a += __builtin_shuffle(a, EACH(PAST1));
+    a = __builtin_shuffle(a, EACH(FIRST));
+    memcpy(&out, &a, sizeof out);
+#endif
+    return out;
 }
 
 /* A tile of c from its sums; start is the bias. */
 static inline void NAME(dots_finish)(int rows, int columns, R* c, ptrdiff_t ldc,
-                                     const V sum[DOTS_A][DOTS_B], FOUR start) {
+                                     const V sum[DOTS_A][DOTS_B], QUAD start) {
     for (int i = 0; i < rows; i++) {
-        FOUR total = NAME(dots_lanes)(sum[i]) + start;
+        QUAD total = NAME(dots_lanes)(sum[i]) + start;
         INDEX bits, kept = (total > 0) | (total != total);
         memcpy(&bits, &total, sizeof bits);
         bits &= kept;
@@ -123,7 +128,7 @@ static void NAME(dots_relu)(R* c, ptrdiff_t ldc, const R* a, ptrdiff_t lda, cons
         ptrdiff_t bottom = m - top < DOTS_CHUNK ? m : top + DOTS_CHUNK;
         for (ptrdiff_t j = first; j < last; j += DOTS_B) {
             int columns = last - j < DOTS_B ? (int)(last - j) : DOTS_B;
-            FOUR start = {0};
+            QUAD start = {0};
             if (bias)
                 memcpy(&start, bias + j, columns * sizeof(R));
             ptrdiff_t l = 0, n;
@@ -148,6 +153,8 @@ static void NAME(dots_relu)(R* c, ptrdiff_t ldc, const R* a, ptrdiff_t lda, cons
 #undef I
 #undef NAME
 #undef V
-#undef FOUR
+#undef QUAD
 #undef INDEX
+#undef LANE
 #undef LANES
+#undef EACH

@@ -25,7 +25,7 @@ ROUNDS, FEWEST = 10, 3          # blocks of an engine; of a slow one
 LEAST = 2                       # repetitions of a block
 CALM = 0.05                     # share of a block that its threads may wait for a processor
 PATIENCE = 4                    # times the seconds asked for
-MEMORY = ("autodiff", "captured", "eager", "jax", "ort")    # engines whose peaks are taken
+MEMORY = ("autodiff", "captured", "frozen", "eager", "jax", "ort")      # their peaks are taken
 
 
 class WorkerError(RuntimeError):

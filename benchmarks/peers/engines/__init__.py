@@ -33,6 +33,8 @@ class Engine(NamedTuple):
 ENGINES = {
     "autodiff": Engine("autodiff", "autodiff", "ours", ours=True),
     "captured": Engine("autodiff captured", "autodiff", "ours", {"captured": True}, ours=True),
+    "frozen": Engine("autodiff frozen", "autodiff", "ours", {"captured": True, "frozen": True},
+                     ours=True),
     "eager": Engine("PyTorch", "torch", "pytorch"),
     "compiled": Engine("PyTorch compiled", "torch", "pytorch", {"compiled": True}),
     "jax": Engine("JAX", "jax", "jax_jit"),

@@ -1,15 +1,16 @@
-"""This engine, eager or captured, written with `nn` as a user would."""
+"""This engine, written with `nn` as a user would: eager, captured, or for inference the captured
+call of a frozen model."""
 
 import numpy as np
 
 
-def setup(threads, captured=False):
-    global ad, nn, F, CAPTURED
+def setup(threads, captured=False, frozen=False):
+    global ad, nn, F, CAPTURED, FROZEN
     import autodiff as ad
     import nn
     import nn.functional as F
     ad.set_num_threads(threads)
-    CAPTURED = captured
+    CAPTURED, FROZEN = captured, frozen
 
 
 def version():
@@ -47,6 +48,8 @@ def prepare(run):
 
 
 def program(row, mode):
+    if FROZEN and (mode == "train" or row.kind in ("chain", "elementwise")):
+        return None
     function = {"chain": _chain, "elementwise": _elementwise}.get(row.kind, _model)(row, mode)
     return ad.capture(function) if CAPTURED else function
 
@@ -95,6 +98,9 @@ def _model(row, mode):
     model = {"mlp": _mlp, "cnn": _cnn, "gpt": _gpt, "lstm": _lstm}[row.kind](**row.sizes)
     model.load_state_dict({name: ad.from_numpy(w) for name, w in row.weights().items()})
     x, y = (ad.tensor(a) for a in row.batch())
+    if FROZEN:
+        predictor = nn.freeze(model)
+        return lambda: predictor(x)
     if mode == "infer":
         model.eval()
 

@@ -25,18 +25,15 @@ _one_at_a_time = threading.Lock()
 
 
 def each_call(function):
-    """Run `function()` now and, where a capture is being made, before each of its calls.
+    """Where a capture is being traced, run `function()` now and before each of its calls.
 
-    For what an operation reads from Python's numbers: an optimizer brings its learning-rate
+    For what the function reads from Python's numbers: an optimizer brings its learning-rate
     tensors up to date.
     """
-    trace = getattr(_here, "trace", None)
-    if trace is None:
-        function()
-        return
-    with outside():
-        function()
-    trace.before.append(function)
+    if core.traces():
+        with outside():
+            function()
+        _here.trace.before.append(function)
 
 
 if core.name == "plain":

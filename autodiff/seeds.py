@@ -4,29 +4,28 @@ Invariant: what reaches a core's `sweep` are Tensors, as many seeds as outputs, 
 on the tape.
 """
 
+from . import core, tapes           # core is still being imported: it is used in calls alone
 from .errors import ArgumentError, DryRunError, GradientError
+from .op import registry
 
 
 def backward(roots, seeds, retain_graph=False, create_graph=False):
     """Accumulate d roots / d leaf into `.grad` of every leaf."""
-    from .core import sweep
-    from .tapes import keeps
     roots, seeds = list(roots), list(seeds)
     _refuse_dry("backward", roots)
-    sweep(roots, seeds, None, retain_graph or create_graph or keeps(roots), create_graph)
+    retain = retain_graph or create_graph or tapes.keeps(roots)
+    core.sweep(roots, seeds, None, retain, create_graph)
 
 
 def gradients(outputs, inputs, seeds=None, retain_graph=None, create_graph=False,
               allow_unused=False):
     """Gradients of outputs with respect to inputs, as a list; `.grad` stays untouched."""
-    from .core import Tensor, sweep
-    from .tapes import keeps
     outputs, inputs = list(outputs), list(inputs)
     seeds = [None] * len(outputs) if seeds is None else list(seeds)
     if len(seeds) != len(outputs):
         raise ArgumentError(f"gradients: {len(outputs)} outputs but {len(seeds)} cotangents")
     for x in (*outputs, *inputs, *(s for s in seeds if s is not None)):
-        if not isinstance(x, Tensor):
+        if not isinstance(x, core.Tensor):
             raise ArgumentError(f"gradients: expected Tensors, got {type(x).__name__}")
     for k, x in enumerate(inputs):
         if x.node is None:
@@ -35,7 +34,7 @@ def gradients(outputs, inputs, seeds=None, retain_graph=None, create_graph=False
     seeds = [seed(o) if s is None else s for o, s in zip(outputs, seeds)]
     _refuse_dry("gradients", outputs)
     keep = create_graph if retain_graph is None else retain_graph
-    found = sweep(outputs, seeds, inputs, keep or keeps(outputs), create_graph)
+    found = core.sweep(outputs, seeds, inputs, keep or tapes.keeps(outputs), create_graph)
     for k, g in enumerate(found):
         if g is None and not allow_unused:
             raise GradientError(f"gradients: input {k} is not used in computing the outputs; pass "
@@ -45,9 +44,8 @@ def gradients(outputs, inputs, seeds=None, retain_graph=None, create_graph=False
 
 def _refuse_dry(name, outputs):
     """DryRunError for a tape that was recorded in a dry run, outside of one."""
-    from .core import dry_runs
     for out in outputs:
-        if out.is_dry and not dry_runs():
+        if out.is_dry and not core.dry_runs():
             raise DryRunError(f"{name}: the output was computed in a dry run; differentiate it "
                               "inside, or compute it again outside")
 
@@ -57,11 +55,8 @@ def seed(out):
     if out.size != 1:
         raise GradientError(f"backward: the output has shape {out.shape}, not one element; reduce "
                             "it to a scalar (for instance with .sum()), or pass its gradient")
-    from .core import no_grad, set_phase
-    from .ops.creation import ones_like
-    previous = set_phase("backward")
+    previous = core.set_phase("backward")
     try:
-        with no_grad():
-            return ones_like(out)
+        return registry["full"].call(out.shape, 1.0, out.dtype)
     finally:
-        set_phase(previous)
+        core.set_phase(previous)

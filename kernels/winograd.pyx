@@ -35,6 +35,8 @@ cdef enum:
     SCAN = 1 << 16              # values looked at in a part at least
     PARTIAL = 1 << 20           # elements of all partial gradients (ops/conv.py)
     FEWEST = 4                  # images: partial gradients are of several each
+    FEW_TILES = 12              # of an image: a sum is read and written for the tiles of one ...
+    MOST_SUM = 1 << 12          # ... and its 16 matrices stay in the second cache beside them
 
 cdef struct Scan:
     float* x
@@ -127,7 +129,8 @@ cdef bint winograd_weight_fits(Winograd* s, Launch* L) noexcept nogil:
     cdef int threads = threads_of(L)
     cdef Py_ssize_t left, line, fixed, one = winograd_weight_sum(d)
     s.kind = WINOGRAD_PLAIN
-    if not suits(s) or s.N < FEWEST:
+    if (not suits(s) or s.N < FEWEST or d.channels * d.outs > MOST_SUM
+            or winograd_high(d, s.kind) * winograd_wide(d, s.kind) < FEW_TILES):
         return False
     s.sums = max(1, min(min(s.N, <Py_ssize_t>ITEMS), PARTIAL // one))
     s.packed = <float*>L.work

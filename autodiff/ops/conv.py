@@ -113,6 +113,7 @@ def direct_bytes(channels, outs, columns, kernel, stride, dilation, groups, dtyp
 
 
 LEAST, MOST, TILES, LANES = 16, 1 << 14, 16, 16     # as in kernels/winograd.pyx and winograd.h
+FEW_TILES, MOST_SUM = 12, 1 << 12
 
 
 def _suits_winograd(channels, outs, kernel, stride, dilation, groups, dtype):
@@ -317,10 +318,11 @@ def backward_weight_scratch(plan, g, x, threads=1, **attrs):
     weight, ia = plan.outputs[0][0], plan.ia
     columns = (partials(x.shape[0], weight) * -(-prod(weight) * x.dtype.itemsize // 64) * 64
                + scratch_bytes(x.shape, weight, g.shape, x.dtype, threads))
-    if not _suits_winograd(weight[1], weight[0], weight[2:], ia[:2], ia[4:6], ia[6], x.dtype):
+    high, wide = (-(-n // 2) for n in g.shape[2:])
+    if (not _suits_winograd(weight[1], weight[0], weight[2:], ia[:2], ia[4:6], ia[6], x.dtype)
+            or weight[0] * weight[1] > MOST_SUM or high * wide < FEW_TILES):
         return columns
     # Sums of 16 matrices instead of 9 weights; images channels-last, and the tiles of some rows.
-    high, wide = (-(-n // 2) for n in g.shape[2:])
     c, k = -(-weight[1] // LANES) * LANES, -(-weight[0] // PANEL) * PANEL
     line = 4 * (wide + 1) * c + wide * (16 * c + 20 * k)
     piece = 4 * (wide + 1) * c + max(line, min(high * line, COPY // 4))

@@ -41,6 +41,8 @@ CASES = {
     "few taps": ((3, 1, 28, 28), (32, 1, 3, 3), (1, 1), (1, 1), (1, 1), 1),
     "few taps, grouped": ((2, 2, 9, 37), (12, 1, 3, 2), (2, 1), (1, 0), (1, 2), 2),
     "tiles": ((3, 32, 14, 14), (64, 32, 3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "tiles, few in an image": ((5, 32, 4, 5), (17, 32, 3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "tiles, many images": ((9, 16, 12, 13), (40, 16, 3, 3), (1, 1), (1, 1), (1, 1), 1),
     "tiles, odd": ((2, 17, 9, 11), (33, 17, 3, 3), (1, 1), (2, 0), (1, 1), 1),
     "no image": ((0, 3, 5, 6), (4, 3, 3, 2), (1, 1), (0, 0), (1, 1), 1),
     "no channel in": ((2, 0, 5, 6), (4, 0, 3, 2), (1, 1), (0, 0), (1, 1), 1),
@@ -126,6 +128,28 @@ def test_results_do_not_depend_on_the_threads(case):
     for other in results[1:]:
         for a, b in zip(results[0], other):
             np.testing.assert_array_equal(a, b)
+
+
+def errors(case, work):
+    """Largest error of forward, input and weight gradients in float32, against float64 twins."""
+    x, weight, bias, out, g, ia = make(case, np.float32)
+    tail, taps = (*ia, *x.shape[2:]), (*ia, *weight.shape[2:])
+    calls = [("conv2d", out, [x, weight, bias], ia), ("conv2d_backward_input", x, [g, weight], tail),
+             ("conv2d_backward_weight", weight, [g, x], taps)]
+    found = []
+    for name, like, ins, integers in calls:
+        got = np.full_like(like, np.nan)
+        kernels.call(name, [got], ins, integers, work_bytes=work)
+        exact = getattr(reference, name)(*(a.astype(np.float64) for a in ins), *integers)
+        found.append(np.abs(got - exact).max() / np.abs(exact).max())
+    return found
+
+
+@pytest.mark.parametrize("case", ["tiles", "tiles, odd", "tiles, many images"])
+def test_minimal_filtering_errs_by_little(case):
+    """In units of the largest result: within 16 units in the last place of float32."""
+    x, weight, _, out, _, _ = make(case, np.float32)
+    assert max(errors(case, 1 << 24)) < 16 * np.finfo(np.float32).eps
 
 
 def test_a_missing_scratch_is_refused():

@@ -77,11 +77,12 @@ class capture(Captured):
     read and written where they are. All else that Python does happens in the trace alone: printing,
     counting, steps of a learning-rate schedule (`group["lr"]` itself is read at each call).
     `model.train()`, `model.eval()` and new parameters of a module lead to a new trace. While
-    somebody listens (`ad.profile`, `ad.memory.timeline`), calls run the function itself. On the
-    plain core all do.
+    somebody listens (`ad.profile`, `ad.memory.timeline`, `ad.Tape`) or inside `ad.jvp`, calls run
+    the function itself. On the plain core all do.
 
     Raises CaptureError where the function asks for values (`item`, `if t:`, `numpy`), keeps a
-    tensor somewhere, or gets the same memory in two arguments. str(step) tells what was planned.
+    tensor somewhere, gets the same memory in two arguments or an argument that is on the tape.
+    str(step) tells what was planned.
     """
 
     def __init__(self, function):
@@ -145,13 +146,20 @@ class _Trace:
         if len(set(mine)) < len(mine):
             raise CaptureError(f"capture: two arguments of {self.name} share memory; pass one of "
                                "them, or a copy")
-        if getattr(_here, "trace", None) is not None:
-            raise CaptureError(f"capture: {self.name} calls itself")
+        if not all(t.is_leaf for t in tensors):
+            raise CaptureError(f"capture: an argument of {self.name} is on the tape; make it "
+                               "inside, or pass its detach()")
         with _one_at_a_time:
-            return self._take(form, tensors)
+            leaves = [(t, t.grad) for t in _tensors() if t.is_leaf and t.requires_grad]
+            try:
+                return self._take(form, tensors, leaves)
+            except BaseException:
+                for t, was in leaves:           # gradients of the trace have no values
+                    if t.grad is not was:
+                        t.grad = was
+                raise
 
-    def _take(self, form, tensors):
-        leaves = [(t, t.grad) for t in _tensors() if t.is_leaf and t.requires_grad]
+    def _take(self, form, tensors, leaves):
         results, tensors, form = self._run(form, tensors, leaves)
         gradients = {t.grad.storage_id for t, was in leaves if t.grad is not was
                      and t.grad is not None}

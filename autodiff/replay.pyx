@@ -12,7 +12,7 @@ from libc.stdlib cimport calloc, free
 from autodiff.bound cimport Bound, bound
 from autodiff.door cimport fail
 from autodiff.listen cimport LaunchCopy
-from autodiff.modes cimport modes
+from autodiff.modes cimport Modes, modes
 from autodiff.storage cimport Storage, detours, give_bytes, new_storage, recount
 from autodiff.tape cimport Leaf
 from autodiff.tensor cimport Tensor, bare
@@ -401,8 +401,7 @@ cdef class Replay:
             t = tensors[k]
             if t is known:
                 continue
-            if (t.node is not None or known.node is not None or t.dual is not None
-                    or t.buf.dtype != known.buf.dtype or not same_layout(&t.buf, &known.buf)):
+            if (t.node is not None or known.node is not None or t.buf.dtype != known.buf.dtype or not same_layout(&t.buf, &known.buf)):
                 return False
         for leaf, was, _ in self.leaves:
             t = leaf
@@ -446,9 +445,15 @@ def sum_region(n):
     return sum_chunk(n)
 
 
+cdef inline bint _watched() noexcept:
+    cdef Modes* m = modes()
+    return detours > 0 or m.tapes != NULL or m.sweeps != NULL or m.tangents > 0
+
+
 def watched():
-    """True where launches take the long way: somebody listens, or a dry run is under way."""
-    return detours > 0
+    """True where a call must be the function's own: somebody listens to launches, records or
+    sweeps, a dry run is under way, or tangents are computed."""
+    return _watched()
 
 
 cdef long epoch = 0                 # of settings that modules hold in Python
@@ -475,7 +480,7 @@ cdef class Captured:
 
     def __call__(self, *args, **kwargs):
         cdef list tensors
-        if self.last is not None and not kwargs and not detours:
+        if self.last is not None and not kwargs and not _watched():
             tensors = list(args)
             if self.last.fits(tensors):
                 return self.last.run(tensors)

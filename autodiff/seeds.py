@@ -4,7 +4,7 @@ Invariant: what reaches a core's `sweep` are Tensors, as many seeds as outputs, 
 on the tape.
 """
 
-from . import core, tapes           # core is still being imported: it is used in calls alone
+from . import core, tapes  # core is still being imported: it is used in calls alone
 from .errors import ArgumentError, DryRunError, GradientError
 from .op import registry
 

@@ -271,6 +271,15 @@ def test_a_listener_hears_the_function_itself():
     with ad.profile.profile() as p:
         captured(x)
     assert [e.op for e in p.events] == ["tanh", "add"]
+    w = ad.parameter(np.ones(4))
+    slope = ad.capture(lambda: (w * x).sum().backward())
+    for _ in range(3):
+        slope()
+    with ad.Tape() as tape:
+        slope()
+    assert [e.op for e in tape] == ["multiply", "sum"]
+    assert ad.jvp(captured, (x,), (ad.ones((4,)),))[1].numpy() == pytest.approx(
+        1 - np.tanh(1.0) ** 2)
 
 
 # Arguments and results ---------------------------------------------------------------------------
@@ -381,6 +390,22 @@ def test_what_cannot_be_repeated(function, message):
     assert (ad.ones(3) + 1.0).numpy().tolist() == [2.0] * 3
 
 
+def test_a_refused_trace_leaves_gradients_as_they_were():
+    w = ad.parameter(np.ones(3))
+
+    def f():
+        w.grad = None
+        loss = (w * w).sum()
+        loss.backward()
+        return loss.item()
+
+    f = ad.capture(f)
+    f()
+    with pytest.raises(CaptureError):
+        f()
+    assert w.grad.numpy().tolist() == [2.0] * 3
+
+
 def test_bad_use():
     with pytest.raises(CaptureError, match="expected a function, got int"):
         ad.capture(3)
@@ -391,6 +416,10 @@ def test_bad_use():
         f(x, x)
     with pytest.raises(ArgumentError):
         f(x, "a")
+    y = ad.parameter(np.ones(4)) * 2.0
+    f(x, y)
+    with pytest.raises(CaptureError, match="an argument of <lambda> is on the tape"):
+        f(x, y)
 
 
 def test_errors_of_kernels_keep_their_names():

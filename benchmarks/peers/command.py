@@ -38,6 +38,8 @@ def add_arguments(parser):
     parser.add_argument("--calmest", action="store_true",
                         help="with --append: of a workload that FILE holds already, keep the run "
                              "that other work on the machine disturbed less")
+    parser.add_argument("--loaded", action="store_true",
+                        help="beside a process that keeps one processor busy")
     parser.add_argument("--show", metavar="FILE", help="print a stored report; measure nothing")
     parser.add_argument("--no-memory", dest="memory", action="store_false",
                         help="leave out the peaks of memory")
@@ -75,8 +77,10 @@ def measure(args):
     for name in args.only or ROWS:
         state, start = machine.state(), time.perf_counter()
         row = session.run(ROWS[name], there, args.threads, args.seconds, memory=args.memory,
+                          loaded=args.loaded,
                           say=lambda text: print(text, file=sys.stderr, flush=True))
         row |= {"missing": missing, "threads": args.threads, "seconds": args.seconds,
+                "loaded": args.loaded,
                 "rates": rates, "machine": state, "load_after": machine.load(),
                 "took": time.perf_counter() - start,
                 "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds")}

@@ -93,14 +93,27 @@ class Process:
         self.log.close()
 
 
-def run(row, engines, threads, seconds, miniature=False, memory=True, say=lambda text: None):
+@contextlib.contextmanager
+def busy():
+    """Another process keeps a processor busy meanwhile."""
+    child = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+
+
+def run(row, engines, threads, seconds, miniature=False, memory=True, loaded=False,
+        say=lambda text: None):
     """Measure one workload: {"engines": {name: figures}, "notes": [what went wrong, ...]}.
 
     figures: "version"; "first": {"mode", "seconds" from the process's start to the first result};
     by mode {"median", "q1", "q3", "repetitions", "blocks" taken, "rounds": medians of those kept,
     "waited": the most of one, "faults" a repetition}, "MODE_error" to the first engine's numbers,
     and "memory": {mode: see Worker.memory}.
-    seconds: for the repetitions of each mode, shared by the engines.
+    seconds: for the repetitions of each mode, shared by the engines; loaded: beside a process that
+    keeps a processor busy.
     """
     found, notes, open_ = {}, [], {}
     with tempfile.TemporaryDirectory() as cache:
@@ -111,7 +124,8 @@ def run(row, engines, threads, seconds, miniature=False, memory=True, say=lambda
             for mode in MODES:
                 able = _agree(mode, open_, found, notes)
                 say(f"{row.name}: {mode}, {len(able)} engines in turns")
-                _rounds(mode, able, found, seconds)
+                with busy() if loaded else contextlib.nullcontext():
+                    _rounds(mode, able, found, seconds, loaded)
         finally:
             for process in open_.values():
                 process.close()
@@ -159,14 +173,14 @@ def _agree(mode, open_, found, notes):
     return able
 
 
-def _rounds(mode, able, found, seconds):
+def _rounds(mode, able, found, seconds, loaded=False):
     """Times of every engine, block after block in turns, into `found`.
 
     A block that other work on the machine disturbed is taken again, as far as PATIENCE allows; of
     each engine the ROUNDS calmest blocks count.
     """
     blocks, budget = {name: [] for name in able}, seconds / max(1, len(able))
-    end = time.monotonic() + PATIENCE * seconds
+    end = time.monotonic() + (1 if loaded else PATIENCE) * seconds
 
     def served(name):           # enough calm blocks, or a slow engine that has had its share
         calm = [sum(b["times"]) for b in blocks[name] if b["waited"] < CALM]

@@ -128,7 +128,8 @@ def _machine(rows):
         m, rates = row["machine"], row["rates"]
         product, stream = rates["product"]["float32"], rates["stream"][-1][1]
         text = (f"{row['created']}, {name}: load {m['load']} before, {row['load_after']} after; "
-                f"{row['threads']} threads; products {product / 1e9:.0f} GFLOP/s, stream "
+                f"{row['threads']} threads{', a busy process beside' * row.get('loaded', False)}; "
+                f"products {product / 1e9:.0f} GFLOP/s, stream "
                 f"{stream / 1e9:.1f} GB/s; governor {m['governor'] or 'not readable'}; "
                 f"took {row['took']:.0f} s")
         said.append(text)

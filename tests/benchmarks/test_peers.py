@@ -240,3 +240,9 @@ def test_rows_cover_the_optimizers_and_bounds():
     assert {r.bound for r in ROWS.values()} == {"gemm", "stream", None}
     for row in ROWS.values():
         assert dataclasses.replace(row) == row and set(row.small) <= set(row.sizes)
+
+
+def test_a_busy_process_ends_with_its_context():
+    with session.busy() as child:
+        assert child.poll() is None
+    assert child.poll() is not None

@@ -58,32 +58,45 @@ static int winograd_moderate(const float* x, ptrdiff_t n) {
     return !bad;
 }
 
-/* G w G^T of output channels [first, last) of the panels: 16 matrices (channels, outs) in panels.
+/* G w G^T of panels [first, last) of output channels: 16 matrices (channels, outs) in panels.
  * The weight of output o, input c, tap t is w[o * so + c * sc + t], backwards where `flip`. */
 static void winograd_pack(const struct direct* d, float* packed, const float* w, ptrdiff_t so,
                           ptrdiff_t sc, int flip, ptrdiff_t first, ptrdiff_t last) {
-    ptrdiff_t matrix = winograd_up(d->outs, WINOGRAD_PANEL) * d->channels;
-    for (ptrdiff_t o = first; o < last; o++)
+    const ptrdiff_t P = WINOGRAD_PANEL;
+    ptrdiff_t matrix = winograd_up(d->outs, P) * d->channels;
+    float taps[9 * WINOGRAD_PANEL] = {0};           /* of one input channel, lanes along outputs */
+    for (ptrdiff_t p = first; p < last; p++) {
+        ptrdiff_t width = d->outs - p * P < P ? d->outs - p * P : P;
+        if (width < P)
+            memset(taps, 0, sizeof taps);
         for (ptrdiff_t c = 0; c < d->channels; c++) {
-            float* to = packed + o / WINOGRAD_PANEL * WINOGRAD_PANEL * d->channels
-                        + c * WINOGRAD_PANEL + o % WINOGRAD_PANEL;
-            float g[9] = {0}, half[4][3];
-            if (o < d->outs)
+            turn(taps, P, w + p * P * so + c * sc, so, width, 9);
+            for (ptrdiff_t j = 0; j < P; j += WINOGRAD_LANES) {
+                float* to = packed + (p * d->channels + c) * P + j;
+                winograd_vec g[9], half[4][3];
+#pragma GCC unroll 9
                 for (int t = 0; t < 9; t++)
-                    g[t] = w[o * so + c * sc + (flip ? 8 - t : t)];
-            for (int j = 0; j < 3; j++) {
-                half[0][j] = g[j];
-                half[1][j] = 0.5f * (g[j] + g[6 + j] + g[3 + j]);
-                half[2][j] = 0.5f * (g[j] + g[6 + j] - g[3 + j]);
-                half[3][j] = g[6 + j];
-            }
-            for (int i = 0; i < 4; i++, to += 4 * matrix) {
-                to[0] = half[i][0];
-                to[matrix] = 0.5f * (half[i][0] + half[i][2] + half[i][1]);
-                to[2 * matrix] = 0.5f * (half[i][0] + half[i][2] - half[i][1]);
-                to[3 * matrix] = half[i][2];
+                    g[t] = panel_load_f(taps + (flip ? 8 - t : t) * P + j);
+#pragma GCC unroll 3
+                for (int i = 0; i < 3; i++) {
+                    half[0][i] = g[i];
+                    half[1][i] = 0.5f * (g[i] + g[6 + i] + g[3 + i]);
+                    half[2][i] = 0.5f * (g[i] + g[6 + i] - g[3 + i]);
+                    half[3][i] = g[6 + i];
+                }
+#pragma GCC unroll 4
+                for (int i = 0; i < 4; i++) {
+                    winograd_vec out[4] = {half[i][0],
+                                           0.5f * (half[i][0] + half[i][2] + half[i][1]),
+                                           0.5f * (half[i][0] + half[i][2] - half[i][1]),
+                                           half[i][2]};
+#pragma GCC unroll 4
+                    for (int k = 0; k < 4; k++)
+                        memcpy(to + (4 * i + k) * matrix, &out[k], sizeof out[k]);
+                }
             }
         }
+    }
 }
 
 /* The larger, or the NaN. */

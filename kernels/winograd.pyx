@@ -31,7 +31,7 @@ cdef enum:
     LEAST = 16                  # channels in and out: fewer do not pay for the transforms
     MOST = 1 << 14              # weights of a tap: 16 of these matrices stay in the second cache
     ITEMS = 8                   # so many parts are wanted where the shape has them
-    GRAIN = 1 << 21             # operations in a part at least
+    GRAIN = 1 << 20             # operations in a part at least: about 10 microseconds
     SCAN = 1 << 16              # values looked at in a part at least
     PARTIAL = 1 << 20           # elements of all partial gradients (ops/conv.py)
     FEWEST = 4                  # images: partial gradients are of several each
@@ -115,10 +115,10 @@ cdef void band_part(void* context, Py_ssize_t begin, Py_ssize_t end, int thread)
 
 cdef void winograd_run(Winograd* s, Launch* L) noexcept nogil:
     cdef direct* d = &s.shape
-    cdef Py_ssize_t outs = winograd_up(d.outs, WINOGRAD_PANEL)
+    cdef Py_ssize_t panels = winograd_up(d.outs, WINOGRAD_PANEL) // WINOGRAD_PANEL
     cdef Py_ssize_t items = s.N * s.bands
     cdef double each = 8. * d.channels * d.outs * d.rows * d.columns / s.bands
-    parallel_over(pack_part, s, outs, (1 << 12) // d.channels + 1, threads_of(L))
+    parallel_over(pack_part, s, panels, (1 << 7) // d.channels + 1, threads_of(L))
     parallel_over(band_part, s, items, <Py_ssize_t>(GRAIN / (each + 1)) + 1, threads_of(L))
 
 

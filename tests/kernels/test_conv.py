@@ -134,7 +134,8 @@ def errors(case, work):
     """Largest error of forward, input and weight gradients in float32, against float64 twins."""
     x, weight, bias, out, g, ia = make(case, np.float32)
     tail, taps = (*ia, *x.shape[2:]), (*ia, *weight.shape[2:])
-    calls = [("conv2d", out, [x, weight, bias], ia), ("conv2d_backward_input", x, [g, weight], tail),
+    calls = [("conv2d", out, [x, weight, bias], ia),
+             ("conv2d_backward_input", x, [g, weight], tail),
              ("conv2d_backward_weight", weight, [g, x], taps)]
     found = []
     for name, like, ins, integers in calls:

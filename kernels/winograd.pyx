@@ -178,4 +178,4 @@ cdef void winograd_weight_run(Winograd* s, Launch* L) noexcept nogil:
     cdef Finish f
     f.s, f.add = s, L.beta != 0
     parallel_over(weight_part, s, s.sums, 1, threads_of(L))
-    parallel_over(finish_part, &f, s.shape.outs, (1 << 11) // s.shape.channels + 1, threads_of(L))
+    parallel_over(finish_part, &f, s.shape.channels, (1 << 9) // s.shape.outs + 1, threads_of(L))

@@ -97,32 +97,42 @@ static void winograd_weight_band(const struct direct* d, float* sum, const float
                 winograd_outer(sum + i * k + o, k, left + i, c, right + o, k, count);
 }
 
-/* Output channels [first, last) of gw (outs, channels, 3, 3) from `parts` sums, in their order. */
+/* Input channels [first, last) of gw (outs, channels, 3, 3) from `parts` sums, in their order. */
 static void winograd_weight_finish(const struct direct* d, float* gw, const float* sums,
                                    ptrdiff_t parts, int add, ptrdiff_t first, ptrdiff_t last) {
-    ptrdiff_t k = winograd_up(d->outs, WINOGRAD_PANEL), one = winograd_weight_sum(d);
-    for (ptrdiff_t o = first; o < last; o++)
-        for (ptrdiff_t c = 0; c < d->channels; c++) {
-            float p[4][4], half[3][4], *to = gw + (o * d->channels + c) * 9;
-            for (int f = 0; f < 16; f++) {
-                const float* from = sums + f * (one / 16) + c * k + o;
-                float total = from[0];
-                for (ptrdiff_t s = 1; s < parts; s++)
-                    total += from[s * one];
-                p[f / 4][f % 4] = total;
+    const ptrdiff_t P = WINOGRAD_PANEL;
+    ptrdiff_t k = winograd_up(d->outs, P), one = winograd_weight_sum(d), line = 9 * d->channels;
+    float taps[9 * WINOGRAD_PANEL] = {0}, before[9 * WINOGRAD_PANEL] = {0};  /* lanes: outputs */
+    for (ptrdiff_t c = first; c < last; c++)
+        for (ptrdiff_t o = 0; o < k; o += P) {
+            ptrdiff_t width = d->outs - o < P ? d->outs - o : P;
+            float* to = gw + o * line + 9 * c;
+            if (add)
+                turn(before, P, to, line, width, 9);
+            for (ptrdiff_t j = 0; j < P; j += WINOGRAD_LANES) {
+                winograd_vec p[4][4], half[3][4];
+                for (int f = 0; f < 16; f++) {
+                    const float* from = sums + f * (one / 16) + c * k + o + j;
+                    winograd_vec total = panel_load_f(from);
+                    for (ptrdiff_t s = 1; s < parts; s++)
+                        total += panel_load_f(from + s * one);
+                    p[f / 4][f % 4] = total;
+                }
+                for (int i = 0; i < 4; i++) {
+                    half[0][i] = p[0][i] + 0.5f * (p[1][i] + p[2][i]);
+                    half[1][i] = 0.5f * (p[1][i] - p[2][i]);
+                    half[2][i] = 0.5f * (p[1][i] + p[2][i]) + p[3][i];
+                }
+                for (int t = 0; t < 9; t++) {
+                    winograd_vec* h = half[t / 3];
+                    winograd_vec w = t % 3 == 0 ? h[0] + 0.5f * (h[1] + h[2])
+                                   : t % 3 == 1 ? 0.5f * (h[1] - h[2])
+                                                : 0.5f * (h[1] + h[2]) + h[3];
+                    w += panel_load_f(before + t * P + j);
+                    memcpy(taps + t * P + j, &w, sizeof w);
+                }
             }
-            for (int j = 0; j < 4; j++) {
-                half[0][j] = p[0][j] + 0.5f * (p[1][j] + p[2][j]);
-                half[1][j] = 0.5f * (p[1][j] - p[2][j]);
-                half[2][j] = 0.5f * (p[1][j] + p[2][j]) + p[3][j];
-            }
-            for (int i = 0; i < 3; i++) {
-                float w[3] = {half[i][0] + 0.5f * (half[i][1] + half[i][2]),
-                              0.5f * (half[i][1] - half[i][2]),
-                              0.5f * (half[i][1] + half[i][2]) + half[i][3]};
-                for (int j = 0; j < 3; j++)
-                    to[3 * i + j] = add ? to[3 * i + j] + w[j] : w[j];
-            }
+            turn(to, line, taps, P, 9, width);
         }
 }
 

@@ -161,8 +161,8 @@ def _drawn(draw, n):
 
 
 SIZES = {
-    "matmul": _matmul, "linear": _linear, "conv2d": _conv2d, "attention": _attention,
-    "self_attention": _self_attention,
+    "matmul": _matmul, "linear": _linear, "linear_relu": _linear, "conv2d": _conv2d,
+    "conv2d_relu": _conv2d, "attention": _attention, "self_attention": _self_attention,
     "lstm": _recurrent(4, 2), "gru": _recurrent(3, 1), "layer_norm": _norm, "rms_norm": _rms_norm,
     "batch_norm": _batch_norm, "batch_norm_inference": _batch_norm_inference,
     "max_pool2d": _pool, "avg_pool2d": _pool, "max_pool2d_gather": _pool_gather,

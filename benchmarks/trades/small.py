@@ -150,7 +150,7 @@ def dtypes(budget=1.0):
 
 
 def freezing(budget=1.0):
-    """Batch norm folded into the convolution before it, dropout gone, parameters read-only."""
+    """Batch norm, ReLU and pooling part of the layer before them, dropout gone, read-only."""
     def build(frozen):
         model = _net(norm=True).eval()
         model = nn.freeze(model) if frozen else model
@@ -168,7 +168,8 @@ def freezing(budget=1.0):
     return _compare("nn.freeze (inference)", [
         _Choice("as trained", lambda: build(False), note),
         _Choice("frozen", lambda: build(True), note)],
-        "weight' = weight s, bias' = (bias - mean) s + b: the norms cost nothing any more.", budget)
+        "weight' = weight s, bias' = (bias - mean) s + b: the norms cost nothing any more; ReLU "
+        "and pooling follow on rows that still lie in cache.", budget)
 
 
 def forgotten_no_grad(budget=1.0):

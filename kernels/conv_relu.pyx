@@ -3,7 +3,7 @@
 # output never exists as a whole; each sum runs in one order, whatever the split.
 #
 # x (N, C, H, W), weight (K, C, KH, KW), out (N, K, OH, OW), or (N, K, OH // 2, OW // 2) pooled; all
-# contiguous.  Scratch: autodiff/ops/conv_relu.py.
+# contiguous.  Scratch: autodiff/ops/inference.py.
 from kernels.direct cimport (
     direct, direct_band, direct_high, direct_pack, direct_wide)
 from kernels.launch cimport (

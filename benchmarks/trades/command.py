@@ -77,6 +77,7 @@ def measure(parts, seconds=60.0, miniature=False, say=lambda text: None):
                            for trade in found]
         say("\n" + small.describe(found))
     report["seconds"] = time.perf_counter() - start
+    report["load_after"] = machine.load()
     return report
 
 

@@ -13,7 +13,7 @@ def markdown(report, plot=None):
     """The page; plot: the file name of the checkpointing plot, where there is one."""
     parts = [TITLE, f"Written by `autodiff trades` on {report['created'][:10]}; every figure is of "
                     "this run. Peaks are the ledger's bytes, times are of rounds in which all that "
-                    "is compared takes turns.", _block(_state(report["machine"]))]
+                    "is compared takes turns.", _block(_state(report))]
     if "checkpointing" in report:
         parts.append("## Time for memory")
         if plot:
@@ -24,8 +24,11 @@ def markdown(report, plot=None):
     return "\n\n".join(parts) + "\n"
 
 
-def _state(state):
-    return "\n".join(filter(None, (machine.describe(state), machine.busy(state))))
+def _state(report):
+    state, after = report["machine"], report.get("load_after")
+    lines = [machine.describe(state), machine.busy(state),
+             after is not None and f"load average {after} at the end, this run's own work included"]
+    return "\n".join(filter(None, lines))
 
 
 def _block(text):

@@ -17,6 +17,7 @@ FIELDS = {
     "created": (str, "when, ISO 8601 with time zone"),
     "seconds": (float, "how long it took"),
     "machine": (dict, "processor, cpus, threads, BLAS kernel, versions, load"),
+    "load_after?": (schema.NUMBER, "load average when all was done"),
     "checkpointing?": (CHECKPOINTING, "time for memory, by a schedule"),
     "small?": ([{"name": (str, "what is traded"), "sentence": (str, "what the figures say"),
                  "rows": ([_ROW], "the first is what others are compared with")}],

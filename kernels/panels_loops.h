@@ -42,6 +42,13 @@ static inline void NAME(panel_transpose)(R* to, ptrdiff_t ldt, const R* from, pt
         NAME(panel_store)(to + k * ldt, v[k]);
 }
 
+/* Copy n <= TILE_ROWS elements without a call. */
+static inline void NAME(panel_few)(R* to, const R* from, ptrdiff_t n) {
+#define FEW(size) if (n & size) { memcpy(to, from, size * sizeof(R)); to += size; from += size; }
+    FEW(8) FEW(4) FEW(2) FEW(1)
+#undef FEW
+}
+
 /* `width` columns of b (k, .), whose element (l, j) is b[l * rb + j * cb], zeros up to PANEL. */
 static void NAME(panel_pack)(R* packed, const R* b, ptrdiff_t rb, ptrdiff_t cb, ptrdiff_t k,
                              ptrdiff_t width) {
@@ -80,6 +87,13 @@ static void NAME(panels_pack)(R* packed, const R* b, ptrdiff_t rb, ptrdiff_t cb,
                          n - p * PANEL < PANEL ? n - p * PANEL : PANEL);
 }
 
+/* A row of a tile that is narrower than its vectors: apart, for it would be inlined 20 times. */
+static __attribute__((noinline)) void NAME(panel_rest)(R* c, const R* from, const R* sum,
+                                                       ptrdiff_t width, R scale) {
+    for (ptrdiff_t j = 0; j < width; j++)
+        c[j] = from ? sum[j] * scale + from[j] : sum[j] * scale;
+}
+
 /* One tile of c. `rows`, `vectors` and `columnar` are constants where this is inlined, so that the
  * sums stay in registers. Element (r, l) of a: a[r * lda + l], or a[l * lda + r] if columnar. */
 static inline __attribute__((always_inline)) void NAME(tile)(
@@ -115,8 +129,7 @@ static inline __attribute__((always_inline)) void NAME(tile)(
         } else {
             R out[PANEL];
             memcpy(out, sum[r], sizeof out);
-            for (ptrdiff_t j = 0; j < width; j++)
-                c[j] = from ? out[j] * scale + f[j] : out[j] * scale;
+            NAME(panel_rest)(c, f, out, width, scale);
         }
     }
 }
@@ -191,12 +204,8 @@ static void NAME(product_by_strips)(R* c, ptrdiff_t ldc, const R* from, ptrdiff_
     for (ptrdiff_t i = 0; i < m; i += TILE_ROWS) {
         ptrdiff_t rows = m - i < TILE_ROWS ? m - i : TILE_ROWS;
         R total[TILE_ROWS] = {0};
-        if (rows == TILE_ROWS)
-            for (ptrdiff_t l = 0; l < k; l++)
-                memcpy(strip + l * TILE_ROWS, a + l * lda + i, TILE_ROWS * sizeof(R));
-        else
-            for (ptrdiff_t l = 0; l < k; l++)
-                memcpy(strip + l * TILE_ROWS, a + l * lda + i, rows * sizeof(R));
+        for (ptrdiff_t l = 0; l < k; l++)
+            NAME(panel_few)(strip + l * TILE_ROWS, a + l * lda + i, rows);
         if (sums) {
             for (ptrdiff_t l = 0; l < k; l++)
                 for (ptrdiff_t r = 0; r < rows; r++)

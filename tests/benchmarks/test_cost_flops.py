@@ -83,7 +83,7 @@ def test_gpt():
                 + 2 * down + x + 12 * 4 * x + 2 * up + 4 * x + 14 * x
                 + x                                         # the skip's gradient added
                 + 2 * out + x
-                + scores * (6 * e + 4 * e + 5)              # scores again, dq, dk, dp, dv, in one array
+                + scores * (6 * e + 4 * e + 5)              # scores, dp, dq, dk, dv, in one array
                 + 2 * qkv + 3 * x + 14 * x
                 + x                                         # the skip's gradient added
                 + x                                         # positions: summed over the batch

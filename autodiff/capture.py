@@ -74,7 +74,8 @@ class capture(Captured):
     anything else must be hashable, and a new value is a new trace. Results are off the tape.
     A gradient that the function computes is in `.grad`; the next call overwrites its array.
     Tensors used from outside (parameters, the state of optimizers and of random generators) are
-    read and written where they are. All else that Python does happens in the trace alone: printing,
+    read and written where they are; a name bound to another tensor later goes unnoticed: batches
+    are arguments. All else that Python does happens in the trace alone: printing,
     counting, steps of a learning-rate schedule (`group["lr"]` itself is read at each call).
     `model.train()`, `model.eval()` and new parameters of a module lead to a new trace. While
     somebody listens (`ad.profile`, `ad.memory.timeline`, `ad.Tape`) or inside `ad.jvp`, calls run

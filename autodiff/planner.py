@@ -14,7 +14,7 @@ from typing import NamedTuple
 from . import dtypes
 
 FLAT, SINGLE, STRIDED = range(3)    # a buffer: in order without gaps; one element; anything else
-LOCAL = 2                           # instead of STRIDED, in a group: in the thread's scratch
+LOCAL = 2                           # in a group: in the scratch of a thread (kernels/chunks.pxd)
 CHUNK_BYTES = 1 << 12               # of one array of a group: ten of them fit the L1 cache
 LEAST = 1 << 14                     # elements; smaller arrays stay in the cache anyway
 SMALL = 1 << 16                     # bytes; what writes no more may move past a group

@@ -11,27 +11,20 @@ from libc.stdlib cimport calloc, free
 
 from autodiff.bound cimport Bound, bound
 from autodiff.door cimport fail
+from autodiff.layout cimport same_layout
 from autodiff.listen cimport LaunchCopy
 from autodiff.modes cimport Modes, modes
 from autodiff.storage cimport Storage, detours, give_bytes, new_storage, recount
 from autodiff.tape cimport Leaf
 from autodiff.tensor cimport Tensor, bare
-from autodiff.layout cimport same_layout
-from kernels.launch cimport (
-    FLOAT32, OK, Buf, Launch, contiguous, itemsize, num_threads, parallel_over)
-from kernels.reduce cimport LANES, sum_chunk, sum_lanes, sum_of_lanes
+from kernels.chunks cimport LOCAL, MOST_BUFS, Group, run_group
+from kernels.launch cimport OK, Buf, Launch, contiguous, itemsize, num_threads
+from kernels.reduce cimport sum_chunk
 
 import threading
 
 from .errors import OutOfMemoryError
 from .planner import FLAT, SINGLE, STRIDED
-
-cdef enum:                      # how a buffer of a fused launch moves from chunk to chunk
-    WHOLE, ONE, LOCAL           # along the array; not at all; in the thread's own scratch:
-    MOST = 44                   # launches in a group: their copies lie on a thread's stack
-    MOST_SUMS = 4
-    MOST_BUFS = 4
-    MOST_REGIONS = 16
 
 
 def describe(LaunchCopy c, dict real):
@@ -94,16 +87,6 @@ def storage_of(Tensor t):
     return t.storage
 
 
-cdef struct Group:              # launches run chunk by chunk, all of them on one before the next
-    Launch* launches
-    Buf** bufs                  # MOST_BUFS for each launch
-    unsigned char* kind         # WHOLE, ONE, LOCAL, likewise
-    int count, sums             # the sums come last
-    Py_ssize_t n, chunk, region, room
-    char* scratch               # `room` bytes for each thread
-    int code, failed
-    double partial[MOST_SUMS][MOST_REGIONS]
-
 cdef struct Item:
     Launch* launch
     Group* group                # NULL: the launch as it is
@@ -111,80 +94,6 @@ cdef struct Item:
 cdef struct Place:              # a buffer (or scratch) that follows its slot
     char** data
     Py_ssize_t offset
-
-
-cdef void run_regions(void* context, Py_ssize_t begin, Py_ssize_t end, int thread) noexcept nogil:
-    """Regions [begin, end) of a group, on one thread."""
-    cdef Group* g = <Group*>context
-    cdef Launch own[MOST]
-    cdef Buf bufs[MOST][MOST_BUFS]
-    cdef Buf* pointers[MOST][MOST_BUFS]
-    cdef double lanes[MOST_SUMS][LANES]
-    cdef Buf* from_
-    cdef char* x
-    cdef Py_ssize_t region, at, m, size
-    cdef int i, j, k, code, kind, total = g.count + g.sums
-    for i in range(total):
-        own[i] = g.launches[i]
-        own[i].b = pointers[i]
-        for k in range(own[i].nout + own[i].nin):
-            pointers[i][k] = NULL
-            from_ = g.bufs[i * MOST_BUFS + k]
-            if from_ == NULL:
-                continue
-            pointers[i][k] = &bufs[i][k]
-            bufs[i][k] = from_[0]
-            bufs[i][k].ndim = 1
-            size = itemsize(from_.dtype)
-            kind = g.kind[i * MOST_BUFS + k]
-            bufs[i][k].strides[0] = 0 if kind == ONE else size
-            if kind == LOCAL:
-                bufs[i][k].data = g.scratch + thread * g.room + <Py_ssize_t>from_.data
-    for region in range(begin, end):
-        for j in range(g.sums):
-            for k in range(LANES):
-                lanes[j][k] = 0
-        at = region * g.region
-        while at < min((region + 1) * g.region, g.n):
-            m = min(g.chunk, min((region + 1) * g.region, g.n) - at)
-            for i in range(total):
-                for k in range(own[i].nout + own[i].nin):
-                    if pointers[i][k] != NULL:
-                        bufs[i][k].n = bufs[i][k].shape[0] = m
-                        if g.kind[i * MOST_BUFS + k] == WHOLE:
-                            from_ = g.bufs[i * MOST_BUFS + k]
-                            bufs[i][k].data = from_.data + at * itemsize(from_.dtype)
-                if i >= g.count:
-                    sum_lanes(lanes[i - g.count], bufs[i][1].data, bufs[i][1].dtype, m)
-                    continue
-                code = own[i].run(&own[i])
-                if code != OK:
-                    g.code, g.failed = code, i
-                    return
-            at += m
-        for j in range(g.sums):
-            g.partial[j][region] = sum_of_lanes(lanes[j])
-
-
-cdef int run_group(Group* g) noexcept nogil:
-    cdef Py_ssize_t regions = (g.n + g.region - 1) // g.region, r
-    cdef int j
-    cdef double total
-    cdef Launch* L
-    g.code = OK
-    parallel_over(run_regions, g, regions, 1 if g.sums else 4, 0)
-    for j in range(g.sums):
-        total = g.partial[j][0]
-        for r in range(1, regions):
-            total += g.partial[j][r]
-        L = &g.launches[g.count + j]
-        if L.fa[0] != 0:                # a mean, of so many
-            total /= L.fa[0]
-        if L.b[0].dtype == FLOAT32:
-            (<float*>L.b[0].data)[0] = <float>total
-        else:
-            (<double*>L.b[0].data)[0] = total
-    return g.code
 
 
 cdef void* room_for(Py_ssize_t n, size_t size) except NULL:

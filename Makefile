@@ -1,5 +1,5 @@
-# What one does with the project: make env, test, bench, peers, docs, newcomer, browser, sanitize,
-# oracle, packaging, kill, lint, clean.
+# What one does with the project: make env, test, bench, peers, ledger, docs, newcomer, browser,
+# sanitize, oracle, packaging, kill, lint, clean.
 # Everything runs in .venv, made once and renewed when what it is built from changes.
 
 PYTHON ?= python3
@@ -13,7 +13,7 @@ SANITIZED := build/sanitized
 PYTEST := $(BIN)/python -m pytest
 PIP := -m pip --disable-pip-version-check install --quiet
 
-.PHONY: env build test bench peers docs newcomer browser sanitize oracle packaging kill lint clean
+.PHONY: env build test bench peers ledger docs newcomer browser sanitize oracle packaging kill lint clean
 
 env: $(VENV)/.built
 
@@ -41,6 +41,11 @@ peers:
 	test -d $(PEERS) || $(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python $(PIP) --editable '.[peers]'
 	$(PEERS)/bin/python -m benchmarks peers
+
+# What counting bytes costs, beside a build that counts none.
+ledger: env
+	AUTODIFF_LEDGER=0 $(BIN)/python $(PIP) --no-deps --upgrade --target build/no-ledger .
+	$(BIN)/python -m benchmarks ledger build/no-ledger
 
 # The documentation as a site in build/site: warnings are errors, every link is followed.
 # Search needs a server: python -m http.server -d build/site

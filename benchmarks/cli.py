@@ -6,6 +6,7 @@ is known only to one command lives in its module; importing it is cheap, running
 
 import argparse
 import importlib
+import os
 import sys
 from typing import NamedTuple
 
@@ -59,10 +60,16 @@ def build_parser(prog="autodiff"):
 
 
 def main(argv=None, prog="autodiff"):
-    """Run one command; returns its exit status (2: bad usage, 130: interrupted)."""
+    """Run one command; returns its exit status (2: bad usage, 130: interrupted, 141: nobody reads
+    what it prints)."""
     args = build_parser(prog).parse_args(argv)
     try:
-        return args.run(args)
+        status = args.run(args)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:                     # `autodiff cost ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except UsageError as error:
         print(f"{prog} {args.command}: {error}", file=sys.stderr)
         return 2

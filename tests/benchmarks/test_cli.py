@@ -1,6 +1,8 @@
 """The command line: one table of commands, and requests that cannot be served."""
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 
@@ -56,3 +58,14 @@ def test_interrupted_leaves_nothing(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("benchmarks.bench.measure", interrupt)
     assert cli.main(["bench", "--only", "mlp", "--out", str(tmp_path / "x")]) == 130
     assert [p.name for p in (tmp_path / "x").iterdir()] == [".gitignore"]
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    code = ("from benchmarks import bench, cli\n"
+            "bench.run = lambda args: [print('x' * 100) for _ in range(100_000)] and 0\n"
+            "raise SystemExit(cli.main(['bench']))")
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True)
+    assert child.stdout.read(10) == "x" * 10
+    child.stdout.close()
+    assert (child.wait(), child.stderr.read()) == (141, "")

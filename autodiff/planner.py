@@ -175,43 +175,37 @@ def _round(nbytes):
     return -(-max(nbytes, 1) // ALIGN) * ALIGN
 
 
-class _Shelf:
-    """Offsets for blocks with lifetimes: large ones where they fit, small ones by free lists."""
+def placed(blocks):
+    """({key: offset}, end) of {key: (nbytes, first, last)}: lifetimes in items, both included.
 
-    def __init__(self):
-        self.end = 0
-
-    def place(self, blocks):
-        """{key: offset} of {key: (nbytes, first, last)}, lifetimes in steps, both included."""
-        found, large = {}, []
-        for key, (nbytes, first, last) in sorted(
-                blocks.items(), key=lambda b: (-b[1][0], b[1][1])):
-            size = _round(nbytes)
-            if size <= SMALL:
-                continue
-            at = 0
-            for start, stop, begin, end in sorted(large):
-                if begin <= last and first <= end:
-                    if start >= at + size:
-                        break
-                    at = max(at, stop)
-            large.append((at, at + size, first, last))
-            self.end = max(self.end, at + size)
-            found[key] = at
-        free, ends = defaultdict(list), []
-        small = sorted((b for b in blocks.items() if _round(b[1][0]) <= SMALL),
-                       key=lambda b: b[1][1])
-        for key, (nbytes, first, last) in small:
-            size = _round(nbytes)
-            while ends and ends[0][0] < first:
-                _, was, offset = heappop(ends)
-                free[was].append(offset)
-            if free[size]:
-                found[key] = free[size].pop()
-            else:
-                found[key], self.end = self.end, self.end + size
-            heappush(ends, (last, size, found[key]))
-        return found
+    Large blocks go where they fit, the largest first; small ones from free lists by size.
+    """
+    found, end = {}, 0
+    large, small = [], []
+    for key, (nbytes, first, last) in blocks.items():
+        size = _round(nbytes)
+        (large if size > SMALL else small).append((size, first, last, key))
+    taken = []                              # (begin, end, first, last)
+    for size, first, last, key in sorted(large, key=lambda b: (-b[0], b[1])):
+        at = 0
+        for begin, stop, since, until in sorted(taken):
+            if since <= last and first <= until:
+                if begin >= at + size:
+                    break
+                at = max(at, stop)
+        taken.append((at, at + size, first, last))
+        found[key], end = at, max(end, at + size)
+    free, ends = defaultdict(list), []      # offsets by size; what is in use, by its end
+    for size, first, last, key in sorted(small, key=lambda b: b[1]):
+        while ends and ends[0][0] < first:
+            _, was, offset = heappop(ends)
+            free[was].append(offset)
+        if free[size]:
+            found[key] = free[size].pop()
+        else:
+            found[key], end = end, end + size
+        heappush(ends, (last, size, found[key]))
+    return found, end
 
 
 def _locals(group, private):
@@ -245,53 +239,55 @@ class Layout:
     order: list             # Steps and Groups
 
 
-def laid_out(order, workspace_slots, threads, sum_region):
-    """A Layout: `order` with the places of scratch and of the slots in `workspace_slots`."""
-    blocks, touched = {}, defaultdict(set)
-    reach = defaultdict(int)
+def laid_out(order, inside, threads, sum_region):
+    """A Layout: `order`, with places for scratch and for the slots in `inside`.
+
+    sum_region(n): elements that one partial sum of a full sum of n takes.
+    """
+    touched, reach = defaultdict(set), defaultdict(int)
     for k, item in enumerate(order):
         for m in item.members if isinstance(item, Group) else [item]:
             for v in m.views:
-                if v is not None and v.slot in workspace_slots:
+                if v is not None and v.slot in inside:
                     touched[v.slot].add(k)
                     reach[v.slot] = max(reach[v.slot], v.offset + v.reach)
-    plans = {}
+    groups, blocks, local = {}, {}, set()
     for k, item in enumerate(order):
+        work = 0
         if isinstance(item, Group):
             written = set().union(*(m.writes for m in item.steps))
-            private = {s for s, ks in touched.items() if ks == {k} and s in written} - {
-                v.slot for m in item.sums for v in m.views[:1]}
+            private = {s for s in written if touched.get(s) == {k}}
             place, width = _locals(item, private)
             chunk = CHUNK_BYTES // max(v.itemsize for m in item.steps for v in m.views)
             chunk = max(chunk // LANES, 1) * LANES
-            plans[k] = place, chunk, _round(width * chunk)
-            blocks["scratch", k] = plans[k][2] * threads, k, k
+            groups[k] = place, chunk, _round(width * chunk)
+            local |= place.keys()
+            work = groups[k][2] * threads
         elif item.work:
-            blocks["scratch", k] = item.work, k, k
-    local = set().union(*(place for place, _, _ in plans.values()))
-    for slot, ks in touched.items():
-        if slot not in local:
-            blocks["slot", slot] = reach[slot], min(ks), max(ks)
-    shelf = _Shelf()
-    found = shelf.place(blocks)
+            work = item.work
+        if work:
+            blocks["scratch", k] = work, k, k
+    blocks |= {("slot", s): (reach[s], min(ks), max(ks)) for s, ks in touched.items()
+               if s not in local}
+    found, end = placed(blocks)
     items = []
     for k, item in enumerate(order):
         scratch = found.get(("scratch", k), 0)
-        if not isinstance(item, Group):
+        if k in groups:
+            items.append(_members(item, *groups[k], scratch, sum_region))
+        else:
             refs = [v and (v.slot, FLAT, v.offset) for v in item.views]
             items.append(([(item.launch, refs, scratch)], None))
-            continue
-        place, chunk, room = plans[k]
-        members = []
-        for m in item.members:
-            refs = []
-            for v in m.views:
-                if v.slot in place:
-                    refs.append((-1, LOCAL, place[v.slot] * chunk))
-                else:
-                    refs.append((v.slot, SINGLE if v.layout == SINGLE else FLAT, v.offset))
-            members.append((m.launch, refs, 0))
-        region = sum_region(item.n) if item.sums else chunk
-        items.append((members, (item.n, chunk, region, room, scratch, len(item.sums))))
     offsets = {slot: at for (kind, slot), at in found.items() if kind == "slot"}
-    return Layout(items, offsets, shelf.end, order)
+    return Layout(items, offsets, end, order)
+
+
+def _members(group, place, chunk, room, scratch, sum_region):
+    """The item of a group."""
+    members = []
+    for m in group.members:
+        refs = [(-1, LOCAL, place[v.slot] * chunk) if v.slot in place
+                else (v.slot, SINGLE if v.layout == SINGLE else FLAT, v.offset) for v in m.views]
+        members.append((m.launch, refs, 0))
+    region = sum_region(group.n) if group.sums else chunk
+    return members, (group.n, chunk, region, room, scratch, len(group.sums))

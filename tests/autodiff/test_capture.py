@@ -452,3 +452,20 @@ def test_threads_take_turns():
     expected = [values(f.function(x)) for x in xs]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda x: values(f(x)), xs)) == expected
+
+
+# The plan ----------------------------------------------------------------------------------------
+
+@given(st.lists(st.tuples(st.integers(1, 300_000), st.integers(0, 20), st.integers(0, 6)),
+                max_size=40))
+def test_blocks_alive_together_never_share_bytes(drawn):
+    blocks = {k: (size, first, first + length) for k, (size, first, length) in enumerate(drawn)}
+    found, end = planner.placed(blocks)
+    assert found.keys() == blocks.keys()
+    for k, (size, first, last) in blocks.items():
+        assert found[k] % planner.ALIGN == 0
+        assert found[k] + size <= end
+        for j in range(k):
+            other, since, until = blocks[j]
+            if since <= last and first <= until:
+                assert found[j] + other <= found[k] or found[k] + size <= found[j]

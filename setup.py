@@ -15,6 +15,7 @@ Switches (environment variables, read at build time):
 
 import glob
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -118,13 +119,20 @@ class BuildExt(build_ext):
         from Cython.Build import cythonize
 
         # Parallel Cython forks workers; one module is quicker without.
+        generated = os.path.join("build", VARIANT, "cython")
         stale = cythonize([Extension(e.name, list(e.sources)) for e in self.extensions],
-                          build_dir=os.path.join("build", VARIANT, "cython"),
+                          build_dir=generated,
                           compiler_directives=DIRECTIVES,
                           nthreads=JOBS if len(self.extensions) > 1 else 0)
         sources = {e.name: e.sources for e in stale}
         for extension in self.extensions:
             extension.sources = sources[extension.name]
+        # Cython copies headers beside what it generates, but leaves old copies of those that only
+        # other headers include.
+        for header in {h for e in self.extensions for h in e.depends}:
+            copy = os.path.join(generated, header)
+            if os.path.exists(copy):
+                shutil.copyfile(header, copy)
         super().run()
         if not ONLY:
             self.remove_orphans()

@@ -17,7 +17,8 @@ REASON_OPTIMIZER = "covered by the optimizers, over 20 steps"
 EXCEPTIONS = {
     "rng_next": REASON_RANDOM, "uniform": REASON_RANDOM, "normal": REASON_RANDOM,
     "randint": REASON_RANDOM, "permutation": REASON_RANDOM, "dropout": REASON_RANDOM,
-    "attention_backward": REASON_BACKWARD, "cross_entropy_backward": REASON_BACKWARD,
+    "attention_backward": REASON_BACKWARD, "self_attention_backward": REASON_BACKWARD,
+    "cross_entropy_backward": REASON_BACKWARD,
     "layer_norm_backward": REASON_BACKWARD, "rms_norm_backward": REASON_BACKWARD,
     "batch_norm_backward": REASON_BACKWARD,
     "lstm_backward": REASON_BACKWARD, "gru_backward": REASON_BACKWARD,
@@ -189,6 +190,23 @@ def conv_weight(g, x, size, *geometry):
 
 # ---- layers
 
+def conv_relu(x, weight, bias, stride, padding, dilation, pool):
+    if not x.shape[1]:
+        return None
+    out = F.relu(F.conv2d(x, weight, bias, stride, padding, dilation))
+    return F.max_pool2d(out, 2) if pool else out
+
+
+def self_attention(x, heads, is_causal, scale):
+    *batch, length, width = x.shape
+    if not length:
+        return None
+    q, k, v = x.reshape(*batch, length, 3, heads, width // (3 * heads)).movedim(-3, 0).transpose(
+        -2, -3)
+    out = F.scaled_dot_product_attention(q, k, v, None, 0.0, is_causal, scale=scale)
+    return out.transpose(-2, -3).reshape(*batch, length, width // 3)
+
+
 def attention(q, k, v, mask, is_causal, scale):
     if mask is not None and is_causal:
         return None
@@ -313,7 +331,9 @@ ORACLE = {
     if weight.ndim == 2 and i.numel() else weight[i],
     "embedding_backward": embedding_backward, "index_add_rows_": index_add_rows,
 
-    "matmul": torch.matmul, "linear": F.linear, "conv2d": conv,
+    "matmul": torch.matmul, "linear": F.linear, "conv2d": conv, "conv2d_relu": conv_relu,
+    "linear_relu": lambda x, weight, bias: F.relu(F.linear(x, weight, bias)),
+    "self_attention": self_attention,
     "linear_backward_weight": lambda g, x, with_bias: (
         g.mT @ x, g.sum(0) if with_bias else g.new_empty(0)),
     "conv2d_backward_input": conv_input, "conv2d_backward_weight": conv_weight,

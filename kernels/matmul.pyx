@@ -156,8 +156,9 @@ cdef void one_product(Product* p, real* a, real* b, real* c, Py_ssize_t i0, Py_s
     cdef Py_ssize_t inca, incb
     cdef real value
     cdef real* sums = NULL
-    cdef bint own = (m >= 4 and n >= 4 and m * n * k >= PANELS_LEAST and not p.plain
-                     and not (p.a.trans and p.b.trans))
+    # BLAS is the quicker one where few columns leave our vectors empty, unless it would turn b.
+    cdef bint own = (m >= 4 and (n >= 16 or p.b.trans) and m * n * k >= PANELS_LEAST
+                     and not p.plain and not (p.a.trans and p.b.trans))
     if p.sums != NULL and j0 == 0:
         sums = <real*>p.sums + i0
         if not own or not p.a.trans:

@@ -77,6 +77,12 @@ class MultiheadAttention(Module):
         needs no attn_mask.
         """
         batched = self._check(query, key, value)
+        if (query is key and key is value and self.in_proj_weight is not None
+                and (self.batch_first or not batched) and attn_mask is None
+                and key_padding_mask is None and not need_weights
+                and not (self.training and self.dropout)):
+            qkv = ad.linear(query, self.in_proj_weight, self.in_proj_bias)
+            return self.out_proj(ad.self_attention(qkv, self.num_heads, is_causal)), None
         q, k, v = self._project(query, key, value, batched)
         mask = self._mask(attn_mask, key_padding_mask, q.shape, k.shape[2], batched, q.dtype)
         p = self.dropout if self.training else 0.0

@@ -24,7 +24,7 @@ cdef enum:
 
 
 cdef inline void start(Launch* L, loop_t loop, int nop, Py_ssize_t grain) noexcept nogil:
-    """ndloop, with a short way for single elements."""
+    """ndloop, with short ways for single elements and for short runs (a chunk of a group)."""
     cdef char* p[4]
     cdef Py_ssize_t s[4]
     cdef int k
@@ -33,6 +33,11 @@ cdef inline void start(Launch* L, loop_t loop, int nop, Py_ssize_t grain) noexce
             p[k] = L.b[k].data
             s[k] = itemsize(L.b[k].dtype)
         loop(L, p, s, 1)
+    elif L.b[0].ndim == 1 and 0 < L.b[0].n <= grain:
+        for k in range(nop):
+            p[k] = L.b[k].data
+            s[k] = L.b[k].strides[0]
+        loop(L, p, s, L.b[0].n)
     else:
         ndloop(loop, L, L.b, nop, grain)
 

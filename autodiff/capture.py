@@ -5,6 +5,7 @@ needs, lets chains of elementwise operations run in one pass and lays out one wo
 runs the result.  Invariant: a call computes what the function itself would, bit for bit, or raises.
 """
 
+import functools
 import gc
 import threading
 
@@ -82,7 +83,7 @@ class capture(Captured):
     the function itself. On the plain core all do.
 
     Raises CaptureError where the function asks for values (`item`, `if t:`, `numpy`), keeps a
-    tensor somewhere, gets the same memory in two arguments or an argument that is on the tape.
+    tensor somewhere, writes to memory that it gets twice, or gets an argument that is on the tape.
     str(step) tells what was planned.
     """
 
@@ -143,10 +144,7 @@ class _Trace:
 
     def take(self, form, tensors):
         """(Replay, report) of a call with arguments of this form."""
-        mine = [t.storage_id for t in tensors if not t.requires_grad]
-        if len(set(mine)) < len(mine):
-            raise CaptureError(f"capture: two arguments of {self.name} share memory; pass one of "
-                               "them, or a copy")
+        self.given = [t.storage_id for t in tensors if not t.requires_grad]
         if not all(t.is_leaf for t in tensors):
             raise CaptureError(f"capture: an argument of {self.name} is on the tape; make it "
                                "inside, or pass its detach()")
@@ -180,7 +178,7 @@ class _Trace:
         core.listen(self._note)
         try:
             tensors = [t if t.requires_grad else replay.stand_in(t) for t in tensors]
-            args, kwargs = _Rebuild(form)(tensors)
+            args, kwargs = _built(form, iter(tensors))
             form = _form(self.function(*args, **kwargs), results, self.name)
             del args, kwargs
             results = [t.detach() for t in results]
@@ -260,6 +258,7 @@ class _Trace:
         for k, offset in layout.offsets.items():
             slots[k] = "workspace", offset
         written = set().union(*(step.writes for step in wanted))
+        self._writes_apart(slots, number, written)
         if any(storage in values_read and number[storage] in written for storage in self.real):
             raise CaptureError(f"capture: {self.name} reads values of a tensor that it also "
                                "changes, and later calls would not read them anew")
@@ -270,7 +269,8 @@ class _Trace:
                  else (*slots[number[t.storage_id]], t) for t in results]
         used = {k for step in wanted for k in step.reads | step.writes}
         return (replay.Replay(program, tensors, shown, self._gradients(leaves, number, used),
-                              self.before, None if form is Tensor else _Rebuild(form)),
+                              self.before,
+                              None if form is Tensor else functools.partial(_built, form)),
                 _report(tensors, len(steps), layout))
 
     def _written_first(self, steps, slots):
@@ -283,6 +283,16 @@ class _Trace:
                     raise CaptureError(f"capture: in {self.name}, {step.block.name} reads values "
                                        "that no operation gave (of `ad.empty`, say)")
             known |= step.writes
+
+    def _writes_apart(self, slots, number, written):
+        """CaptureError for an argument that is written, or written elsewhere, under two names."""
+        changed = any(slots[k][0] == "argument" for k in written)
+        for storage in self.given:
+            if changed and (self.given.count(storage) > 1 or storage in self.real) or (
+                    storage in self.real and number[storage] in written):
+                raise CaptureError(
+                    f"capture: {self.name} writes to an argument whose memory it also gets as "
+                    "another argument or from outside; pass a copy")
 
     def _gradients(self, leaves, number, used):
         """(leaf, gradient that a call must find, or ... for any, gradient after it)."""
@@ -321,30 +331,22 @@ def _form(tree, tensors, name):
     return (None, kind, tree)
 
 
-class _Rebuild:
-    """Makes what a function returned from its form and new tensors."""
-
-    def __init__(self, form):
-        self.form = form
-
-    def __call__(self, tensors):
-        return self._build(self.form, iter(tensors))
-
-    def _build(self, form, tensors):
-        if form is Tensor:
-            return next(tensors)
-        kind, *parts = form
-        if kind is None:
-            return parts[1]
-        if kind is dict:
-            return dict(zip(parts[0], (self._build(p, tensors) for p in parts[1:]), strict=True))
-        return kind([self._build(p, tensors) for p in parts])
+def _built(form, tensors):
+    """What `_form` took apart, from its form and an iterator over other tensors."""
+    if form is Tensor:
+        return next(tensors)
+    kind, *parts = form
+    if kind is None:
+        return parts[1]
+    if kind is dict:
+        return dict(zip(parts[0], (_built(p, tensors) for p in parts[1:]), strict=True))
+    return kind([_built(p, tensors) for p in parts])
 
 
 def _report(tensors, traced, layout):
     groups = [g for g in layout.order if isinstance(g, planner.Group)]
-    launches = sum(len(g.members) for g in groups) + len(layout.order) - len(groups)
     fused = sum(len(g.members) for g in groups)
+    launches = fused + len(layout.order) - len(groups)
     given = ", ".join(f"{t.dtype} {t.shape}" for t in tensors) or "no arguments"
     return (f"  ({given}): {launches} launches of {traced} traced, {fused} of them in "
             f"{len(groups)} passes; workspace {text.nbytes(layout.workspace)}")

@@ -122,7 +122,7 @@ cdef class Program:
     cdef Place* places              # sorted by slot
     cdef int* first                 # of each slot; one more at the end
     cdef char** bases
-    cdef int nitems, nslots, nresults
+    cdef int nitems, nslots
     cdef Py_ssize_t workspace
     cdef list slots, written, written_arguments, result_slots, argument_slots, copies
     cdef readonly int threads
@@ -310,8 +310,15 @@ cdef class Replay:
             t = tensors[k]
             if t is known:
                 continue
-            if (t.node is not None or known.node is not None or t.buf.dtype != known.buf.dtype or not same_layout(&t.buf, &known.buf)):
+            if (t.node is not None or known.node is not None or t.buf.dtype != known.buf.dtype
+                    or not same_layout(&t.buf, &known.buf)):
                 return False
+            for s in self.program.written:          # the plan takes it for other memory
+                if <Storage>s is t.storage:
+                    return False
+        if self.program.written_arguments and len({
+                (<Tensor>x).storage.number for x in tensors}) < len(tensors):
+            return False
         for leaf, was, _ in self.leaves:
             t = leaf
             if t.node is None or was is not ... and (<Leaf>t.node).grad is not was:
@@ -346,7 +353,7 @@ cdef class Replay:
         for leaf, _, gradient in self.leaves:
             t = leaf
             (<Leaf>t.node).grad = gradient
-        return found[0] if self.rebuild is None else self.rebuild(found)
+        return found[0] if self.rebuild is None else self.rebuild(iter(found))
 
 
 def sum_region(n):

@@ -1,8 +1,6 @@
 """The ledger while threads keep and let go of the same bytes, and while garbage is collected."""
 
 import gc
-import sys
-import threading
 
 import numpy as np
 import pytest
@@ -11,24 +9,14 @@ import autodiff as ad
 from autodiff import core
 
 
-def test_threads_that_save_the_same_bytes():
+def test_threads_that_save_the_same_bytes(in_threads):
     x = ad.tensor(np.ones((7, 4)), requires_grad=True) * 1.0        # a temporary
     before = core.memory_stats()["live"]
 
-    def work():
+    def work(k):
         for _ in range(300):
             ad.tanh(x) * x
-
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        threads = [threading.Thread(target=work) for _ in range(4)]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
-    finally:
-        sys.setswitchinterval(interval)
+    in_threads(work)
     assert core.memory_stats()["live"] == before
 
 
